@@ -1,0 +1,49 @@
+"""What a step's arguments may be. The scripts do not check them: a lease of 0 would delete the entry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+from ..steps import Step
+from .base import Start
+
+_MILLISECONDS = (1, 2**50)
+_NUMBER = (0, 2**32)
+_POSITIVE = (1, 2**32)
+
+_RANGES = {
+    **dict.fromkeys(("lease", "ttl", "hard", "hold", "keep"), _MILLISECONDS),
+    **dict.fromkeys(("n", "p", "q", "load_ms", "attempt"), _NUMBER),
+    **dict.fromkeys(("cap", "limit", "count"), _POSITIVE),
+    "flags": (0, 2**16),
+}
+_EIGHT_BYTES = frozenset({"born", "seal"})
+
+
+@cache
+def _checked(kind: type) -> tuple[tuple[int, str, tuple[int, int]], ...]:
+    """Position, name and range of those fields of a step that have limits; the range (8, 8) means 8 bytes."""
+    ranges = _RANGES | dict.fromkeys(_EIGHT_BYTES, (8, 8))
+    if kind is Start:
+        ranges["lease"] = (0, 2**50)  # 0: count the delivery, claim nothing
+    fields: tuple[str, ...] = getattr(kind, "_fields", ())
+    return tuple((at, name, ranges[name]) for at, name in enumerate(fields) if name in ranges)
+
+
+def check(steps: Sequence[Step]) -> None:
+    """Refuse a batch before any of it is run.
+
+    Durations are whole milliseconds, 1 <= x < 2**50; `born` and `seal` are exactly 8 bytes (protocol, section 3).
+    Raises ValueError.
+    """
+    for step in steps:
+        for at, name, (low, high) in _checked(type(step)):
+            value = step[at]
+            if name in _EIGHT_BYTES:
+                if not isinstance(value, bytes) or len(value) != 8:
+                    raise ValueError(f"{type(step).__name__}.{name} must be exactly 8 bytes, not {value!r}")
+            elif type(value) is not int or not low <= value < high:
+                raise ValueError(
+                    f"{type(step).__name__}.{name} must be a whole number, {low} <= x < {high}, not {value!r}"
+                )
