@@ -1,0 +1,1 @@
+"""Keeps caches warm and right from the task queue you already run."""
