@@ -1,0 +1,60 @@
+# Needs Python >= 3.11, git and make. uv is used from PATH, or installed into .tools/.
+
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; do \
+	$$p -c 'import sys; sys.version_info >= (3, 11) or sys.exit(1); print(sys.executable)' 2>/dev/null && break; done)
+UV := $(if $(shell uv --version 2>/dev/null),uv,.tools/bin/uv)
+RUN := $(UV) run
+
+export UV_PYTHON ?= $(PYTHON)
+export UV_PYTHON_DOWNLOADS := never
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench docs lock wheels format clean
+
+help:
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(filter-out uv,$(UV))
+	@# uv.lock is committed without addresses (tools/strip_lock.py). uv writes them in; git then has to look twice.
+	@test ! -e .git || git config filter.uvlock.clean 'python3 tools/strip_lock.py'
+	@$(UV) lock --quiet
+	@test ! -e .git || ! git diff --quiet -- uv.lock || git add uv.lock
+
+.tools/bin/uv:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: make PYTHON=/path/to/python"; exit 1; }
+	$(PYTHON) -m venv .tools
+	.tools/bin/python -m pip install --quiet uv
+
+demo: setup ## see it work: a slow source, readers, writes, and a hand-written cache beside it
+	$(RUN) --no-dev rewarm demo
+
+test: setup ## every test
+	$(RUN) pytest -n auto
+
+check: setup ## format, lint, types, and the repository's own rules
+	$(RUN) ruff format --check
+	$(RUN) ruff check
+	$(RUN) mypy
+	$(RUN) pyright
+	$(RUN) python tools/check.py
+
+bench: setup ## the hot path against its peers
+	$(RUN) --no-dev --group bench python benchmarks/run.py
+
+docs: setup ## the documentation, into site/
+	NO_MKDOCS_2_WARNING=1 $(RUN) --group docs mkdocs build --strict
+
+lock: setup ## newest versions of everything into uv.lock
+	$(UV) lock --upgrade
+
+wheels: setup ## a wheel of every package, into dist/
+	rm -rf dist
+	$(UV) build --all-packages --wheel --out-dir dist
+
+format: setup ## put the code into shape
+	$(RUN) ruff check --fix --exit-zero
+	$(RUN) ruff format
+
+clean: ## remove all that the other targets made
+	rm -rf .venv .tools dist site .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
