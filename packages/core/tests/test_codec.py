@@ -530,6 +530,13 @@ def test_packed_arguments_must_arrive_packed() -> None:
 # --- Enum
 
 
+class Handler(Enum):
+    FIRST = object()
+
+
+def handle(handler: Handler) -> None: ...
+
+
 def paint(color: Color, size: Size | None = None, perm: Perm = Perm.READ) -> None: ...
 
 
@@ -562,6 +569,11 @@ def test_a_value_in_a_members_place_is_refused(verb: str) -> None:
 def test_a_member_that_is_gone_is_refused() -> None:
     with pytest.raises(ArgumentError, match=r"paint\(\): argument 'color': 'pink' is not a valid Color"):
         PAINT.decode(["pink", None, 1])
+
+
+def test_a_member_whose_value_cannot_travel_is_refused() -> None:
+    with pytest.raises(ArgumentError, match=r"'handler' is an object, .* app\.add_type\(\)$"):
+        Signature(handle, Codec()).encode((Handler.FIRST,))
 
 
 def test_a_member_without_annotation_is_refused() -> None:
