@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 
 from ..steps import Step
 from .base import Start
@@ -12,33 +11,38 @@ _MILLISECONDS = (1, 2**50)
 _NUMBER = (0, 2**32)
 _POSITIVE = (1, 2**32)
 
+_EIGHT_BYTES = frozenset({"born", "seal"})
+
 _RANGES = {
     **dict.fromkeys(("lease", "ttl", "hard", "hold", "keep"), _MILLISECONDS),
     **dict.fromkeys(("n", "p", "q", "load_ms", "attempt"), _NUMBER),
     **dict.fromkeys(("cap", "limit", "count"), _POSITIVE),
     "flags": (0, 2**16),
+    **dict.fromkeys(_EIGHT_BYTES, (8, 8)),
 }
-_EIGHT_BYTES = frozenset({"born", "seal"})
 
 
-@cache
-def _checked(kind: type) -> tuple[tuple[int, str, tuple[int, int]], ...]:
-    """Position, name and range of those fields of a step that have limits; the range (8, 8) means 8 bytes."""
-    ranges = _RANGES | dict.fromkeys(_EIGHT_BYTES, (8, 8))
-    if kind is Start:
-        ranges["lease"] = (0, 2**50)  # 0: count the delivery, claim nothing
-    fields: tuple[str, ...] = getattr(kind, "_fields", ())
-    return tuple((at, name, ranges[name]) for at, name in enumerate(fields) if name in ranges)
+class _Checks(dict[type, tuple[tuple[int, str, int, int], ...]]):
+    """Of each kind of step: position, name and range of the fields that have limits."""
+
+    def __missing__(self, kind: type) -> tuple[tuple[int, str, int, int], ...]:
+        ranges = _RANGES | ({"lease": (0, 2**50)} if kind is Start else {})  # 0: count, but claim nothing
+        fields: tuple[str, ...] = getattr(kind, "_fields", ())
+        self[kind] = tuple((at, name, *ranges[name]) for at, name in enumerate(fields) if name in ranges)
+        return self[kind]
+
+
+_checks = _Checks()
 
 
 def check(steps: Sequence[Step]) -> None:
     """Refuse a batch before any of it is run.
 
-    Durations are whole milliseconds, 1 <= x < 2**50; `born` and `seal` are exactly 8 bytes (protocol, section 3).
-    Raises ValueError.
+    Durations are whole milliseconds, 1 <= x < 2**50; `born` and `seal` are exactly 8 bytes (protocol.md,
+    section 3). Raises ValueError.
     """
     for step in steps:
-        for at, name, (low, high) in _checked(type(step)):
+        for at, name, low, high in _checks[type(step)]:
             value = step[at]
             if name in _EIGHT_BYTES:
                 if not isinstance(value, bytes) or len(value) != 8:

@@ -19,7 +19,7 @@ from .memory_ledger import Tasks
 class MemoryStore(Store, Ledger):
     """Entries, stamps and the ledger of one process. Keeps bytes: every read decodes a new object.
 
-    `max_entries` bounds the number of entries: the least recently read goes first, one with a live lease last.
+    `max_entries` bounds their number: the least recently read goes first, one with a live lease last.
     """
 
     shared = False
@@ -44,7 +44,7 @@ class MemoryStore(Store, Ledger):
             self._offset += seconds
 
     def run(self, steps: Sequence[Step]) -> list[Any]:
-        """The answer to each step; here a whole batch is atomic. Raises ValueError, TypeError for a bad step."""
+        """The answer to each step; here a batch is atomic. Raises ValueError, TypeError for a bad step."""
         check(steps)
         with self._lock:
             return [self._handler(step)(step) for step in steps]

@@ -61,7 +61,8 @@ class Entries:
             s.Look: self._look, s.Capture: self._capture, s.Bump: self._bump, s.Acquire: self._acquire,
             s.Reserve: self._reserve, s.Begin: self._begin, s.Steal: self._steal, s.Open: self._open,
             s.Commit: self._commit, s.Touch: self._touch, s.Release: self._release, s.Renew: self._renew,
-            s.Drop: self._drop, s.Mark: self._mark, s.Put: self._put, s.Unlink: self._unlink, s.Scan: self._scan,
+            s.Drop: self._drop, s.Mark: self._mark, s.Put: self._put, s.Unlink: self._unlink,
+            s.Scan: self._scan,
         }  # fmt: skip
 
     def raw(self, key: str) -> bytes | None:
@@ -89,7 +90,7 @@ class Entries:
         return entry
 
     def _sweep(self) -> None:
-        # What nobody asks for again is dropped whenever the number of keys has doubled: constant work per key.
+        # What nobody asks for again goes whenever the number of keys has doubled: constant work per key.
         if len(self._entries) + len(self._stamps) >= self._crowded:
             now = self._now()
             for key in [key for key, entry in self._entries.items() if entry.expires <= now]:
