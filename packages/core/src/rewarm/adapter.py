@@ -1,0 +1,145 @@
+"""Adapter, Capability, Finding: all that a queue must provide."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import MutableMapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from .errors import ConfigurationError, TaskDead
+from .task import Route
+
+if TYPE_CHECKING:
+    from .app import Rewarm
+    from .worker import Outcome
+
+ENTRY = "rewarm.run"
+"""The name under which every queue knows the one worker entry. It never changes."""
+
+
+class Capability(StrEnum):
+    """What a queue can promise. An adapter declares for each instance what the conformance suite has shown."""
+
+    DELAY = "delay"
+    """A payload can be sent to run later, and does not run early."""
+    REDELIVERY = "redelivery"
+    """A payload whose worker was killed runs again."""
+    PERSISTENCE = "persistence"
+    """Queued payloads survive a restart of the broker."""
+    PRIORITY = "priority"
+    """A higher priority overtakes a lower one."""
+    DEPTH = "depth"
+    """The number of waiting payloads can be asked for."""
+    BULK = "bulk"
+    """Many payloads can be sent in one call."""
+    TRANSACTIONAL = "transactional"
+    """A payload is part of the application's own database transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that `rewarm doctor` noticed: what is wrong, what it causes, what to do."""
+
+    severity: Literal["error", "warning", "info"]
+    message: str
+    fix: str = ""
+
+
+class Adapter(ABC):
+    """Carries payloads to a queue and, on the worker, hands them to the application they name.
+
+    `name`: the queue's, as in its entry point.   `capabilities`: of this instance.
+    `max_hop`: longest delay in seconds that the queue may be given; longer ones travel in hops. None: no limit.
+    `in_process`: tasks run in this process, so a memory store will do.
+    `eager`: the queue's own switch for running tasks in place; the core obeys it and never calls `enqueue` then.
+    `eager_raises`: a task that ends dead in eager mode raises at the caller.
+    """
+
+    name: ClassVar[str]
+    capabilities: frozenset[Capability] = frozenset()
+    max_hop: float | None = None
+    in_process: bool = False
+    eager: bool = False
+    eager_raises: bool = False
+
+    @abstractmethod
+    def install(self) -> None:
+        """Register `deliver` with the queue as "rewarm.run", once. Opens no connection."""
+
+    @abstractmethod
+    def enqueue(self, payload: str, *, route: Route, delay: float) -> str | None:
+        """Send a payload, to run after `delay` seconds (<= max_hop), and return the queue's own id for it.
+
+        `route.queue` None is the queue that the workers already consume. May raise anything: the core turns it
+        into EnqueueError.
+        """
+
+    def enqueue_many(self, payloads: Sequence[tuple[str, Route]]) -> None:
+        """Send many payloads at once; without a bulk call of the queue's own, one by one."""
+        for payload, route in payloads:
+            self.enqueue(payload, route=route, delay=0.0)
+
+    def depth(self, queue: str | None = None) -> int | None:
+        """Payloads that wait in a queue; None if the queue cannot tell."""
+        return None
+
+    def doctor(self) -> list[Finding]:
+        """Settings of the queue that lose, duplicate or delay work."""
+        return []
+
+    def close(self) -> None:
+        """Give up what the adapter itself opened. The user's queue object stays open."""
+
+    @property
+    def apps(self) -> MutableMapping[str, Rewarm]:
+        """Application name -> application. Kept on the queue object where several adapters may share it."""
+        table: dict[str, Rewarm] = self.__dict__.setdefault("_apps", {})
+        return table
+
+    def bind(self, app: Rewarm) -> None:
+        """Make an application's tasks deliverable here. Of two applications of one name the later wins."""
+        if (other := self.apps.get(app.name)) is not None and other is not app:
+            warnings.warn(
+                f"two applications are called {app.name!r}: tasks of both now go to the later one",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+        self.apps[app.name] = app
+        self.install()
+
+    def find(self, payload: object) -> Rewarm:
+        """The application that a payload names; for one that names none of ours, whichever is bound here: it
+        retries the payload (a rolling deploy) and buries it in the end."""
+        try:
+            name = str(json.loads(payload)["app"])  # type: ignore[arg-type]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            name = ""
+        try:
+            return self.apps[name]
+        except KeyError:
+            pass
+        try:
+            return next(iter(self.apps.values()))
+        except StopIteration:
+            raise ConfigurationError(
+                "a task arrived, but this worker knows no application: import the module that makes it, "
+                "or name it in REWARM_APP=module:attribute"
+            ) from None
+
+    def deliver(self, payload: str) -> None:
+        """The worker entry. Returning acknowledges; TaskDead and NotAcknowledged are for the queue."""
+        settle(self.find(payload).run(payload))
+
+    async def adeliver(self, payload: str) -> None:
+        """`deliver` for queues whose workers run coroutines."""
+        settle(await self.find(payload).arun(payload))
+
+
+def settle(outcome: Outcome) -> None:
+    """Turn an outcome into what the queue should see."""
+    if outcome == "dead":
+        raise TaskDead("this task is dead; see `rewarm dead list`")

@@ -1,0 +1,360 @@
+"""Rewarm: ties jobs, store, ledger and adapter together. One per application or embedding library; no globals."""
+
+from __future__ import annotations
+
+import atexit
+import re
+import threading
+import warnings
+import weakref
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack, overload
+
+from . import events, freshness, worker
+from .adapter import Adapter
+from .batch import Batch, Gathered
+from .codec import Codec
+from .dead import DeadLetters
+from .entry import Entry, Fence
+from .errors import ArgumentError, ConfigurationError, DuplicateJob, StoreError
+from .job import AsyncJob, BoundJob, FunctionJob, Job, JobDecorator, Loads, P, Policies, R, Seconds, bind
+from .receipt import Receipt
+from .runtime import Runtime
+from .settings import Settings, Transactions, matches, route_of, settings_from
+from .steps import Look
+from .stores import open_ledger, open_store
+from .target import Target
+from .task import Route, Task
+from .worker import Outcome
+
+T = TypeVar("T")
+PRIORITY = {"invalidate": "high", "refresh": "normal", "sweep": "low"}
+
+
+class Rewarm:
+    """An application's caches.
+
+    name: `[a-z][a-z0-9_.-]*`; prefixes keys and travels in payloads, so that several may share store and queue.
+    store: a URL, a redis-py client or a Store.   ledger: the same; None: where the store is.
+    adapter: an Adapter, its name, or "module:Class".   routes: kind or job pattern (`*`) -> Route or dict.
+    signing_keys: payloads are signed with the first and accepted with any.
+    on_store_error: a read "load"s, storing nothing, or "raise"s.
+    on_enqueue_error: what reads and fenced invalidations do when the queue refuses: "log", "raise" or "inline".
+    transactions: an object with `active()` and `on_commit(function)`.
+
+    Nothing connects and no thread starts before first use. Raises ConfigurationError.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        store: Any = "memory",
+        adapter: Any = "threads",
+        ledger: Any = None,
+        routes: Mapping[str, Any] | None = None,
+        signing_keys: Sequence[str | bytes] = (),
+        on_store_error: str = "load",
+        on_enqueue_error: str = "log",
+        transactions: Transactions | None = None,
+    ) -> None:
+        if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_.-]*", name):
+            raise ConfigurationError(f"{name!r} is no application name: use [a-z][a-z0-9_.-]*")
+        self.name, self.codec, self.settings = name, Codec(), Settings()
+        self.jobs: dict[str, BoundJob[..., Any]] = {}
+        self.dead = DeadLetters(self)
+        self.listeners: list[Callable[[events.Event], Any]] = []
+        self.travelled = 0.0
+        self._lock = threading.RLock()
+        self._runtime: Runtime | None = None
+        self._batch = Batch(self)
+        self.configure(
+            store=store, adapter=adapter, ledger=ledger, routes=routes or {}, signing_keys=signing_keys,
+            on_store_error=on_store_error, on_enqueue_error=on_enqueue_error, transactions=transactions,
+        )  # fmt: skip
+
+    def __repr__(self) -> str:
+        return f"<Rewarm {self.name}: {len(self.jobs)} jobs>"
+
+    # --- setting up
+
+    def configure(self, **given: Any) -> None:
+        """Set what the constructor takes, after the decorators have run. Raises ConfigurationError after first use."""
+        if self._runtime is not None:
+            raise ConfigurationError(f"{self.name} is in use already: configure it before its first read or task")
+        self.settings = settings_from(self.settings, given)
+        if "adapter" in given:
+            self.settings.adapter.bind(self)
+
+    def job(self, *, ttl: Seconds, name: str | None = None, **policies: Unpack[Policies]) -> JobDecorator:
+        """Make a function a cached read. Times are seconds or timedelta; see `Policies` and the reference.
+
+        Raises ConfigurationError for a wrong policy and DuplicateJob for a name that is taken, both at once.
+        """
+
+        def decorate(function: Callable[..., Any]) -> Any:
+            return self.add(FunctionJob(function, name, {"ttl": ttl, **policies}))
+
+        if unknown := policies.keys() - Policies.__annotations__.keys():
+            raise ConfigurationError(
+                f"there is no policy {sorted(unknown)[0]!r}; there are ttl, name, {', '.join(Policies.__annotations__)}"
+            )
+        return decorate
+
+    @overload
+    def add(self, job: Loads[P, Coroutine[Any, Any, R]] | type[Loads[P, Coroutine[Any, Any, R]]]) -> AsyncJob[P, R]: ...
+    @overload
+    def add(self, job: Loads[P, R] | type[Loads[P, R]]) -> BoundJob[P, R]: ...
+    def add(self, job: Any) -> Any:
+        """Bind a Job, or a subclass that needs no arguments, to this application. Raises as `job` does."""
+        job = job() if isinstance(job, type) else job
+        if not isinstance(job, Job):
+            raise ConfigurationError(f"add() takes a Job, not {job!r}")
+        bound = bind(self, job)
+        with self._lock:
+            other = self.jobs.get(bound.name)
+            if other is not None and (other.module, other.place) != (bound.module, bound.place):
+                raise DuplicateJob(
+                    f"two jobs of {self.name} are called {bound.name!r}: {other.module}.{other.place} and "
+                    f"{bound.module}.{bound.place}; give one of them a name="
+                )
+            self.jobs[bound.name] = bound
+        if self._runtime is not None:
+            self._refuse_main(self._runtime.adapter, [bound])
+        return bound
+
+    def add_type(self, tag: str, cls: type[T], encode: Callable[[T], Any], decode: Callable[[Any], T]) -> None:
+        """Let a type of your own be an argument and a value. Raises ConfigurationError."""
+        self.codec.add_type(tag, cls, encode, decode)
+
+    def listen(self, callback: Callable[[events.Event], Any]) -> Callable[[], None]:
+        """Call back with every event, in the thread where it happens. Returns a function that ends it."""
+        self.listeners.append(callback)
+        return lambda: self.listeners.remove(callback) if callback in self.listeners else None
+
+    def emit(self, event: events.Event) -> None:
+        """Log an event and tell the listeners. One that raises is reported and harms nobody."""
+        events.log(event)
+        for listener in tuple(self.listeners):
+            try:
+                listener(event)
+            except Exception as error:
+                warnings.warn(f"listener {listener!r} raised {error!r}", RuntimeWarning, stacklevel=2)
+
+    # --- using
+
+    @property
+    def runtime(self) -> Runtime:
+        """Store, ledger and queue, opened at first use. Internal."""
+        return self._runtime or self._start()
+
+    def _start(self) -> Runtime:
+        with self._lock:
+            if self._runtime is None:
+                given = self.settings
+                store = open_store(given.store)
+                ledger = open_ledger(given.ledger, store)
+                if not (store.shared or given.adapter.in_process or given.adapter.eager):
+                    raise ConfigurationError(
+                        f"{self.name}: the workers of {given.adapter.name!r} are other processes and cannot see a "
+                        "memory store: give store='redis://...'"
+                    )
+                self._refuse_main(given.adapter, self.jobs.values())
+                self._runtime = Runtime(self, store, ledger, given.adapter)
+                reference = weakref.ref(self)
+                atexit.register(lambda: (app := reference()) and app.close())
+        return self._runtime
+
+    def _refuse_main(self, adapter: Adapter, jobs: Iterable[BoundJob[..., Any]]) -> None:
+        for job in jobs:
+            if job.module == "__main__" and not (adapter.in_process or adapter.eager):
+                raise ConfigurationError(
+                    f"job {job.name!r} is defined in __main__, which a worker of {adapter.name!r} does not import: "
+                    "move it to a module"
+                )
+
+    def invalidate(
+        self,
+        *,
+        tags: Iterable[str] = (),
+        entries: Iterable[Entry[Any]] = (),
+        jobs: Iterable[BoundJob[..., Any] | str] = (),
+        fence: Fence = "now",
+    ) -> Receipt:
+        """Fence tags, entries and whole jobs, however many, in one round trip. Raises StoreError.
+
+        fence: "task" leaves it to the worker. Raises EnqueueError then.
+        """
+        return self._invalidate([entry._target for entry in entries], _texts(tags), self._names(jobs), fence, False)
+
+    async def ainvalidate(
+        self,
+        *,
+        tags: Iterable[str] = (),
+        entries: Iterable[Entry[Any]] = (),
+        jobs: Iterable[BoundJob[..., Any] | str] = (),
+        fence: Fence = "now",
+    ) -> Receipt:
+        """`invalidate` on the running event loop."""
+        targets = [entry._target for entry in entries]
+        return await self._ainvalidate(targets, _texts(tags), self._names(jobs), fence, False)
+
+    def get_many(self, entries: Iterable[Entry[T]]) -> list[T]:
+        """The values of many entries, in order; one round trip for those that are fresh."""
+        wanted = list(entries)
+        for entry in wanted:
+            entry._may_load("get")
+        values = [MISSING] * len(wanted)
+        if wanted and not self.runtime.bypass:
+            values = self.runtime.drive(_fresh(wanted))
+        return [entry.get() if value is MISSING else value for entry, value in zip(wanted, values, strict=True)]
+
+    async def aget_many(self, entries: Iterable[Entry[T]]) -> list[T]:
+        """`get_many` on the running event loop."""
+        wanted = list(entries)
+        values = [MISSING] * len(wanted)
+        if wanted and not self.runtime.bypass:
+            values = await self.runtime.adrive(_fresh(wanted))
+        return [await entry.aget() if value is MISSING else value for entry, value in zip(wanted, values, strict=True)]
+
+    def batch(self) -> Batch:
+        """`with app.batch():` merges the invalidations and refreshes of the block; nothing is sent if it raises."""
+        return self._batch
+
+    @property
+    def batching(self) -> bool:
+        """A batch is open in this context."""
+        return self._batch.open is not None
+
+    def in_transaction(self) -> bool:
+        """A transaction is open in this context."""
+        transactions = self.settings.transactions
+        return transactions is not None and transactions.active()
+
+    def when_committed(self, function: Callable[[], Any]) -> None:
+        """Act now, or after the commit of the transaction that is open."""
+        transactions = self.settings.transactions
+        if transactions is not None and transactions.active():
+            transactions.on_commit(function)
+        else:
+            function()
+
+    # --- workers
+
+    def run(self, payload: str) -> Outcome:
+        """Run one delivery of a task. Raises only NotAcknowledged: see `Adapter.deliver`."""
+        outcome: Outcome = self.runtime.drive(worker.deliver(self.runtime, payload)).outcome
+        return outcome
+
+    async def arun(self, payload: str) -> Outcome:
+        """`run` on the running event loop."""
+        outcome: Outcome = (await self.runtime.adrive(worker.deliver(self.runtime, payload))).outcome
+        return outcome
+
+    def close(self) -> None:
+        """Give local tasks 5 s to end, then close connections. The next use opens them again."""
+        with self._lock:
+            runtime, self._runtime = self._runtime, None
+        if runtime is not None:
+            runtime.close()
+
+    async def aclose(self) -> None:
+        """`close` on the running event loop."""
+        with self._lock:
+            runtime, self._runtime = self._runtime, None
+        if runtime is not None:
+            await runtime.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    # --- internal: what entries, jobs and batches call
+
+    def route(self, task: Task, asked: Any = None, job: Any = None) -> Route:
+        """Where a task goes: as asked, else the first of the host's routes that matches, else the job's, the kind's."""
+        names = [task.kind, *([task.job] if task.job else [])]
+        host = next(
+            (route for pattern, route in self.settings.routes.items() if any(matches(pattern, n) for n in names)), None
+        )
+        return route_of(asked, host, job, {"priority": PRIORITY.get(task.kind, "normal")})
+
+    def _invalidate(
+        self, targets: Sequence[Target], tags: Sequence[str], jobs: Sequence[str], fence: Fence, refresh: bool
+    ) -> Receipt:
+        gathered = Gathered(self, targets, tags, jobs, fence, refresh)
+        if not self._batch.take(gathered):
+            self.when_committed(lambda: self.runtime.drive(gathered.flow()))
+        return gathered.receipts[0]
+
+    async def _ainvalidate(
+        self, targets: Sequence[Target], tags: Sequence[str], jobs: Sequence[str], fence: Fence, refresh: bool
+    ) -> Receipt:
+        if self.in_transaction() or self.batching:
+            return self._invalidate(targets, tags, jobs, fence, refresh)
+        gathered = Gathered(self, targets, tags, jobs, fence, refresh)
+        await self.runtime.adrive(gathered.flow())
+        return gathered.receipts[0]
+
+    def _rewarm_in_batch(self, target: Target) -> Receipt:
+        gathered = Gathered(self)
+        gathered.refreshes[target.key] = target
+        self._batch.take(gathered)
+        return gathered.receipts[0]
+
+    def _sweep(self, job: BoundJob[..., Any], prefix: str) -> Receipt:
+        task = self._sweeping(job, prefix)
+        self.when_committed(lambda: self.runtime.enqueue(task, 0.0))
+        return Receipt(self, "sweep", task.id)
+
+    async def _asweep(self, job: BoundJob[..., Any], prefix: str) -> Receipt:
+        if self.in_transaction():
+            return self._sweep(job, prefix)
+        task = self._sweeping(job, prefix)
+        await self.runtime.aenqueue(task, 0.0)
+        return Receipt(self, "sweep", task.id)
+
+    def _sweeping(self, job: BoundJob[..., Any], prefix: str) -> Task:
+        args = {"prefix": prefix, "cursor": "0", "run": "", "slice": 0}
+        return self.runtime.routed(self.runtime.new_task("sweep", args, job.name))
+
+    def _names(self, jobs: Iterable[BoundJob[..., Any] | str]) -> list[str]:
+        names = [job if isinstance(job, str) else job.name for job in jobs]
+        if unknown := [name for name in names if name not in self.jobs]:
+            raise ConfigurationError(f"{self.name} has no job {unknown[0]!r}; there are {', '.join(self.jobs) or 'none'}")
+        return names
+
+
+MISSING: Any = object()
+
+
+def _fresh(entries: Sequence[Entry[Any]]) -> freshness.Flow[list[Any]]:
+    """The fresh values, in one round trip; MISSING where there is none."""
+    try:
+        answers = yield [Look(entry.key, entry._target.stamps) for entry in entries]
+    except StoreError:
+        return [MISSING] * len(entries)  # each read applies its own policy
+    found = [freshness.judge(entry._target, *answer) for entry, answer in zip(entries, answers, strict=True)]
+    return [one.value if one is not None and one.state == freshness.HIT else MISSING for one in found]
+
+
+def _texts(tags: Iterable[str]) -> list[str]:
+    if isinstance(tags, str):
+        raise ArgumentError(f"tags is the text {tags!r}: give a list of tags")
+    texts = list(tags)
+    if wrong := [tag for tag in texts if not isinstance(tag, str)]:
+        raise ArgumentError(f"a tag is a text, not {wrong[0]!r}")
+    return texts

@@ -1,0 +1,91 @@
+"""Dead letters: tasks that were given up, and how to mend them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from . import freshness
+from .errors import ConfigurationError
+from .freshness import Flow
+from .receipt import Receipt
+from .stores.base import Clear, Exhume, Forget, Letters
+from .task import loads
+from .worker import Resend
+
+if TYPE_CHECKING:
+    from .app import Rewarm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A task that was given up: what, why, after how many attempts, since when (seconds since the epoch)."""
+
+    id: str
+    reason: str
+    errors: tuple[str, ...]
+    at: float
+    payload: str
+    kind: str | None = None
+    job: str | None = None
+    key: str | None = None
+    attempt: int = 0
+
+
+class DeadLetters:
+    """An application's dead letters; the newest 10 000 are kept. All methods raise StoreError."""
+
+    def __init__(self, app: Rewarm) -> None:
+        self._app = app
+
+    def list(self) -> list[DeadLetter]:
+        """All of them, oldest first."""
+        ((*letters,),) = self._app.runtime.run([Letters(self._app.runtime.dead_key)])
+        return [_letter(text) for _, text in letters]
+
+    def show(self, id: str) -> DeadLetter:
+        """One of them. Raises ConfigurationError if there is none with this id."""
+        for letter in self.list():
+            if letter.id == id:
+                return letter
+        raise ConfigurationError(f"{self._app.name} has no dead letter {id!r}")
+
+    def retry(self, id: str) -> Receipt:
+        """Queue the task again: the same identity, a new attempt budget. The letter stays if the queue refuses.
+
+        Raises ConfigurationError (no such letter), PayloadError (it cannot be read), EnqueueError.
+        """
+        receipt: Receipt = self._app.runtime.drive(self._retrying(self.show(id)))
+        return receipt
+
+    def drop(self, id: str) -> None:
+        """Forget one. Raises ConfigurationError if there is none with this id."""
+        (text,) = self._app.runtime.run([Exhume(self._app.runtime.dead_key, id)])
+        if text is None:
+            raise ConfigurationError(f"{self._app.name} has no dead letter {id!r}")
+
+    def purge(self) -> int:
+        """Forget all of them, and say how many there were."""
+        (count,) = self._app.runtime.run([Clear(self._app.runtime.dead_key)])
+        return int(count)
+
+    def _retrying(self, letter: DeadLetter) -> Flow[Receipt]:
+        runtime = self._app.runtime
+        task = replace(loads(letter.payload, runtime.signing_keys), attempt=1, due=None)
+        receipt = Receipt(self._app, task.kind, task.id)
+        yield [Forget(runtime.record(task.id))]
+        if task.kind == "refresh" and not runtime.stray(task):  # its place was given up with it: it needs a new one
+            target = runtime.target(task)
+            place: Any = yield from freshness.queue(target, 0, None, "raise")
+            receipt._took(target, place)
+        else:
+            yield Resend(replace(task, not_after=None, sig=None), 0.0)
+        yield [Exhume(runtime.dead_key, letter.id)]
+        return receipt
+
+
+def _letter(text: str) -> DeadLetter:
+    fields = json.loads(text)
+    known = {name: fields[name] for name in DeadLetter.__dataclass_fields__ if name in fields}
+    return DeadLetter(**{**known, "errors": tuple(known.get("errors", ()))})

@@ -1,0 +1,120 @@
+"""Receipt: what became of a queued task."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Literal
+
+from .errors import OutcomeTimeout
+from .freshness import Flow
+from .runtime import task_id
+from .steps import Drop, Look
+from .stores.base import Cancel, Recall
+from .target import Target
+from .worker import KEEP, Outcome
+
+if TYPE_CHECKING:
+    from .app import Rewarm
+
+Status = Literal["queued", "running", "retrying", "done", "skipped", "dead", "cancelled", "unknown"]
+NAMES: dict[str, Status] = {
+    "running": "running", "retried": "retrying", "done": "done", "skipped": "skipped", "dead": "dead",
+    "deferred": "queued",
+}  # fmt: skip
+ENDS = {
+    "done": Outcome.DONE, "skipped": Outcome.SKIPPED, "cancelled": Outcome.SKIPPED, "dead": Outcome.DEAD,
+}  # fmt: skip
+
+
+class Receipt:
+    """A task that was queued, or joined. Carries no value.
+
+    id: the same for every attempt; a refresh's follows from its entry's key, incarnation and place. Empty until the
+    commit for a task that waits for one.
+    """
+
+    def __init__(self, app: Rewarm, kind: str, id: str = "", ended: Status | None = None) -> None:
+        self._app, self.kind, self.id, self._ended = app, kind, id, ended
+        self._target: Target | None = None
+        self._born, self._place = b"", 0
+
+    def __repr__(self) -> str:
+        return f"<Receipt {self.kind} {self.id or 'not sent yet'}>"
+
+    def _took(self, target: Target, place: tuple[bytes, int]) -> None:
+        """The refresh has a place now."""
+        self._target, (self._born, self._place) = target, place
+        self.id = task_id(target.key, *place)
+
+    def status(self) -> Status:
+        """Where the task is. `unknown`: nothing is known of it any more (records are kept for a day)."""
+        status: Status = self._app.runtime.drive(self._asking())
+        return status
+
+    async def astatus(self) -> Status:
+        """`status` on the running event loop."""
+        status: Status = await self._app.runtime.adrive(self._asking())
+        return status
+
+    def outcome(self, timeout: float = 30) -> Outcome:
+        """Wait until the task has ended, for at most `timeout` seconds. Raises OutcomeTimeout."""
+        deadline, pause = time.monotonic() + timeout, 0.002
+        while (end := ENDS.get(status := self.status())) is None:
+            pause = self._patience(deadline, pause, status, timeout)
+            time.sleep(pause)
+        return end
+
+    async def aoutcome(self, timeout: float = 30) -> Outcome:
+        """`outcome` on the running event loop."""
+        deadline, pause = time.monotonic() + timeout, 0.002
+        while (end := ENDS.get(status := await self.astatus())) is None:
+            pause = self._patience(deadline, pause, status, timeout)
+            await asyncio.sleep(pause)
+        return end
+
+    def cancel(self) -> bool:
+        """Ask that the task not run. False if it has ended; a running attempt goes on, its retries do not."""
+        cancelled: bool = self._app.runtime.drive(self._cancelling())
+        return cancelled
+
+    async def acancel(self) -> bool:
+        """`cancel` on the running event loop."""
+        cancelled: bool = await self._app.runtime.adrive(self._cancelling())
+        return cancelled
+
+    def _patience(self, deadline: float, pause: float, status: str, timeout: float) -> float:
+        if (left := deadline - time.monotonic()) <= 0:
+            raise OutcomeTimeout(f"{self.kind} {self.id} has not ended within {timeout} s; it is {status}")
+        return min(pause * 1.5, 0.1, left)
+
+    def _asking(self) -> Flow[Status]:
+        if self._ended or not self.id:
+            return self._ended or "queued"
+        target = self._target
+        steps: list[Any] = [Recall(self._app.runtime.record(self.id))]
+        record, *looked = yield [*steps, Look(target.key)] if target else steps
+        if record is not None:
+            if record.cancelled and record.status not in ("done", "skipped", "dead"):
+                return "cancelled"
+            if record.status:
+                return NAMES.get(record.status, "unknown")
+        if not looked:
+            return "queued"
+        seen = looked[0][0]
+        if seen is None or seen.born != self._born:
+            return "unknown"
+        if seen.q == self._place:
+            return "queued"
+        if seen.r == self._place:  # a reader's load that was joined
+            return "running"
+        return "done" if seen.p >= self._place else "unknown"
+
+    def _cancelling(self) -> Flow[bool]:
+        if self._ended or not self.id:
+            return False
+        steps: list[Any] = [Cancel(self._app.runtime.record(self.id), KEEP)]
+        if self._target is not None:  # let somebody else take the place
+            steps.append(Drop(self._target.key, self._born, self._place))
+        answers = yield steps
+        return bool(answers[0])

@@ -1,0 +1,294 @@
+"""What a flow's requests reach: one application's store, ledger, queue and sources. Made at its first use."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from . import events, freshness, worker
+from .adapter import Adapter, Capability
+from .background import Heart, LoopThread
+from .drivers import adrive, drive
+from .eager import Eager
+from .errors import EnqueueError
+from .freshness import Found, Load, Loaded, Send, Wait
+from .local import GRACE, AsyncioAdapter
+from .retry import Retry
+from .steps import Renew, Step
+from .stores.base import Backend, Ledger, Store
+from .stores.base import STEPS as LEDGER_STEPS
+from .target import Target
+from .task import VERSION, Task
+
+if TYPE_CHECKING:
+    from .app import Rewarm
+
+PLAIN = Retry()
+
+
+class Runtime:
+    """Runs flows (`drive`, `adrive`) for one application. See `drivers.Host`."""
+
+    def __init__(self, app: Rewarm, store: Store, ledger: Ledger, adapter: Adapter) -> None:
+        self.app, self.store, self.ledger, self.adapter = app, store, ledger, adapter
+        self.name, self.signing_keys, self.emit = app.name, app.settings.signing_keys, app.emit
+        self.dead_key = f"{app.name}::dead"
+        self.heart, self.loop, self.eager = Heart(), LoopThread(), Eager(self)
+        self.bypass = False  # every read loads
+        if ledger is store:  # one round trip carries the steps of both
+            self.run, self.arun = store.run, store.arun
+
+    # --- steps
+
+    def run(self, steps: Sequence[Step]) -> list[Any]:
+        groups, order = self._split(steps)
+        answers = [iter(backend.run(part)) for backend, part in groups]
+        return [next(answers[which]) for which in order]
+
+    async def arun(self, steps: Sequence[Step]) -> list[Any]:
+        groups, order = self._split(steps)
+        answers = [iter(await backend.arun(part)) for backend, part in groups]
+        return [next(answers[which]) for which in order]
+
+    def _split(self, steps: Sequence[Step]) -> tuple[list[tuple[Backend, list[Step]]], list[int]]:
+        """A batch for two servers: the ledger's first, so that a delivery is counted before its load can begin."""
+        order = [0 if isinstance(step, LEDGER_STEPS) else 1 for step in steps]
+        parts: tuple[list[Step], list[Step]] = ([], [])
+        for which, step in zip(order, steps, strict=True):
+            parts[which].append(step)
+        return [(self.ledger, parts[0]), (self.store, parts[1])], order
+
+    # --- effects
+
+    def do(self, effect: Any) -> Any:
+        match effect:
+            case Load():
+                return self._load(effect)
+            case Wait():
+                began = time.monotonic()
+                time.sleep(pause(effect))
+                return elapsed(began)
+            case Send() | worker.Resend():
+                return self.enqueue(*self.outgoing(effect))
+            case worker.Warm():
+                return self.drive(freshness.queue(self.target_of(effect.job, effect.args), 0, None, "drop"))
+        raise AssertionError(f"no such effect: {effect!r}")
+
+    async def ado(self, effect: Any) -> Any:
+        match effect:
+            case Load():
+                return await self._aload(effect)
+            case Wait():
+                began = time.monotonic()
+                await asyncio.sleep(pause(effect))
+                return elapsed(began)
+            case Send() | worker.Resend():
+                return await self.aenqueue(*self.outgoing(effect))
+            case worker.Warm():
+                return await self.adrive(freshness.queue(self.target_of(effect.job, effect.args), 0, None, "drop"))
+        raise AssertionError(f"no such effect: {effect!r}")
+
+    def drive(self, flow: Any) -> Any:
+        return drive(flow, self)
+
+    async def adrive(self, flow: Any) -> Any:
+        return await adrive(flow, self)
+
+    def _load(self, effect: Load) -> Loaded:
+        job, values = effect.target.job, effect.target.values  # type: ignore[attr-defined]
+        began = time.monotonic()
+        try:
+            with self._renewing(effect):
+                value = self.loop.run(job.acall(values)) if job.is_async else job.call(values)
+        except BaseException as error:
+            return Loaded(None, elapsed(began), "raised", error)
+        return Loaded(value, elapsed(began))
+
+    async def _aload(self, effect: Load) -> Loaded:
+        job, values = effect.target.job, effect.target.values  # type: ignore[attr-defined]
+        began = time.monotonic()
+        try:
+            with self._renewing(effect):
+                value = await (job.acall(values) if job.is_async else asyncio.to_thread(job.call, values))
+        except BaseException as error:
+            return Loaded(None, elapsed(began), "raised", error)
+        return Loaded(value, elapsed(began))
+
+    def _renewing(self, effect: Load) -> AbstractContextManager[Any]:
+        if not effect.n:
+            return nullcontext()
+        t, lease = effect.target, effect.target.lease
+        renew = Renew(t.key, effect.born, effect.n, lease)
+        return self.heart.beating(lambda: self.store.run([renew]), lease / 3000, t.place / 1000)
+
+    # --- reads
+
+    def read(self, target: Target) -> Found:
+        """The read that every verb ends in."""
+        if self.bypass:
+            return self._bypassed(self._load(Load(target)))
+        found = drive(freshness.read(target), self)
+        return self._told(target, found)
+
+    async def aread(self, target: Target) -> Found:
+        if self.bypass:
+            return self._bypassed(await self._aload(Load(target)))
+        found = await adrive(freshness.read(target), self)
+        return self._told(target, found)
+
+    def _bypassed(self, got: Loaded) -> Found:
+        if got.error is not None:
+            raise got.error
+        return Found("MISS", got.value)
+
+    def _told(self, target: Target, found: Found) -> Found:
+        app = self.app
+        if app.listeners:
+            app.emit(events.Read(app=self.name, job=target.job.name, key=target.key, state=found.state))
+        if found.state == "STALE" and not found.refreshing and app.in_transaction():
+            app.when_committed(lambda: self.drive(freshness.requeue(target)))
+        return found
+
+    # --- tasks
+
+    def now(self) -> float:
+        """Seconds since the epoch, moved by `testing.travel`."""
+        return time.time() + self.app.travelled
+
+    def record(self, task_id: str) -> str:
+        """The ledger's key for a task."""
+        return f"{self.name}::task:{task_id}"
+
+    def stamps(self, tags: Iterable[str], jobs: Iterable[str]) -> list[str]:
+        """The keys of the stamps of tags and of whole jobs. No job name is empty, so `::` belongs to us."""
+        return [*(f"{self.name}:tag:{tag}" for tag in tags), *(f"{self.name}::job:{job}" for job in jobs)]
+
+    def stray(self, task: Task) -> str:
+        """Why this worker cannot run a task that another release may have sent; "" if it can."""
+        if task.v > VERSION:
+            return f"payload version {task.v} is newer than this worker's {VERSION}: upgrade the worker"
+        if task.app != self.name:
+            return f"no application {task.app!r} on this worker (there is {self.name!r})"
+        if task.kind == "refresh" and task.job not in self.app.jobs:
+            return f"application {self.name!r} has no job {task.job!r}"
+        return ""
+
+    def retry(self, task: Task) -> Retry:
+        job = self.app.jobs.get(task.job or "")
+        if job is None or task.app != self.name:
+            return PLAIN
+        fixed = job.policies["retry"]
+        return fixed.fixed if fixed.function is None else fixed(job.signature.decode(task.args))
+
+    def target(self, task: Task) -> Target:
+        return self.target_of(task.job or "", task.args)
+
+    def target_of(self, job: str, args: Any) -> Target:
+        bound = self.app.jobs[job]
+        return Target(bound, bound.signature.decode(args))
+
+    def refresh_task(self, target: Target, born: bytes, q: int, delay: float) -> Task:
+        now = self.now()
+        return Task(
+            id=task_id(target.key, born, q), app=self.name, kind="refresh", job=target.job.name,
+            args=target.job.signature.encode(target.values), key=target.key, born=born.hex(), q=q,
+            due=now + delay if delay else None, not_after=now + delay + target.place / 1000, enqueued_at=now,
+        )  # fmt: skip
+
+    def new_task(self, kind: str, args: dict[str, Any], job: str | None = None) -> Task:
+        return Task(id=uuid4().hex, app=self.name, kind=kind, job=job, args=args, enqueued_at=self.now())
+
+    def renew(self, task: Task, args: dict[str, Any]) -> Task:
+        """The next task of a chain: same id and route, other arguments, a new attempt budget and signature."""
+        return replace(task, args=args, attempt=1, due=None, sig=None, enqueued_at=self.now())
+
+    def outgoing(self, effect: Any) -> tuple[Task, float]:
+        if isinstance(effect, worker.Resend):
+            task = effect.task
+            return replace(task, options=self.app.route(task).options), effect.delay
+        target, delay = effect.target, effect.delay / 1000
+        task = self.refresh_task(target, effect.born, effect.q, delay)
+        return self.routed(task, effect.route, target.policy("route")), delay
+
+    def routed(self, task: Task, asked: Any = None, job: Any = None) -> Task:
+        """A new task with its route: as asked, else the host's, else the job's, else the kind's."""
+        route = self.app.route(task, asked, job)
+        return replace(task, queue=route.queue, priority=route.priority, options=route.options)
+
+    def enqueue(self, task: Task, delay: float) -> None:
+        """Hand a task to the queue. Raises EnqueueError, with an event."""
+        if self.adapter.eager:
+            return self.eager.run(task)
+        payload, hop = self._posted(task, delay)
+        try:
+            self.adapter.enqueue(payload, route=task.route, delay=hop)
+        except Exception as error:
+            raise self._refused(task, error) from error
+        self.emit(events.Enqueued(app=self.name, task=task, delay=delay))
+
+    async def aenqueue(self, task: Task, delay: float) -> None:
+        if self.adapter.eager:
+            return await self.eager.arun(task)
+        payload, hop = self._posted(task, delay)
+        try:
+            if self.adapter.in_process:
+                self.adapter.enqueue(payload, route=task.route, delay=hop)
+            else:  # a queue's client may block on its socket
+                await asyncio.to_thread(self.adapter.enqueue, payload, route=task.route, delay=hop)
+        except Exception as error:
+            raise self._refused(task, error) from error
+        self.emit(events.Enqueued(app=self.name, task=task, delay=delay))
+
+    def _posted(self, task: Task, delay: float) -> tuple[str, float]:
+        """The payload, and how far its next hop goes."""
+        hop = max(0.0, delay)
+        if hop and Capability.DELAY not in self.adapter.capabilities:
+            error = EnqueueError(f"queue {self.adapter.name!r} cannot delay, and a task must not run early")
+            raise self._refused(task, error)
+        if self.adapter.max_hop is not None:
+            hop = min(hop, self.adapter.max_hop)
+        return task.dumps(self.signing_keys), hop
+
+    def _refused(self, task: Task, error: Exception) -> EnqueueError:
+        self.emit(events.EnqueueFailed(app=self.name, task=task, error=error))
+        if isinstance(error, EnqueueError):
+            return error
+        return EnqueueError(f"queue {self.adapter.name!r} did not take {task.kind} {task.id}: {error}")
+
+    async def aclose(self) -> None:
+        """`close`; what belongs to the running loop is closed on it."""
+        if isinstance(self.adapter, AsyncioAdapter):
+            await self.adapter.ajoin(GRACE)
+        await self.store.aclose()
+        if self.ledger is not self.store:
+            await self.ledger.aclose()
+        await asyncio.to_thread(self.close)
+
+    def close(self) -> None:
+        self.adapter.close()
+        self.heart.close()
+        self.loop.close()
+        self.store.close()
+        if self.ledger is not self.store:
+            self.ledger.close()
+
+
+def task_id(key: str, born: bytes, q: int) -> str:
+    """A refresh's id follows from its entry, incarnation and place: every copy of the task has it."""
+    return blake2b(b"%b\0%b\0%d" % (key.encode(), born, q), digest_size=16).hexdigest()
+
+
+def pause(effect: Wait) -> float:
+    """Seconds: from 5 ms doubling to 50 ms, with jitter so that waiters do not ask in step."""
+    return min(effect.limit, min(50, 5 * 2 ** min(effect.turn, 4)) * random.uniform(0.5, 1.0)) / 1000
+
+
+def elapsed(began: float) -> int:
+    return int((time.monotonic() - began) * 1000)

@@ -1,0 +1,155 @@
+"""What a store and a ledger must offer: run a batch of steps in one round trip."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from ..steps import Step
+
+
+class Backend(ABC):
+    """Runs steps. A batch is one round trip, run in order, but is not one atomic step."""
+
+    shared: bool = True
+    """Other processes see the same data."""
+
+    @abstractmethod
+    def run(self, steps: Sequence[Step]) -> list[Any]:
+        """The answer to each step. Raises StoreError if the server cannot be reached or refuses a step;
+        the other steps of the batch have been tried all the same."""
+
+    async def arun(self, steps: Sequence[Step]) -> list[Any]:
+        """`run` for asyncio. Backends without an asyncio client run in a thread."""
+        return await asyncio.to_thread(self.run, steps)
+
+    def close(self) -> None:
+        """Give connections back. A client that the application handed over stays open."""
+
+    async def aclose(self) -> None:
+        """`close`, and what belongs to the running event loop."""
+        self.close()
+
+
+class Store(Backend):
+    """Runs the steps of `rewarm.steps`: the freshness protocol's own."""
+
+
+class Ledger(Backend):
+    """Runs the steps below: what is known about tasks."""
+
+
+class Verdict(StrEnum):
+    """Answer of `Start`."""
+
+    GO = "go"
+    DONE = "done"
+    BUSY = "busy"
+    CANCELLED = "cancelled"
+    POISON = "poison"
+
+
+class Started(NamedTuple):
+    """`deliveries` of this attempt including this one; `wait`: milliseconds left of another's claim if BUSY."""
+
+    verdict: Verdict
+    deliveries: int = 0
+    wait: int = 0
+
+
+class Start(NamedTuple):
+    """-> Started. Count a delivery before the job runs; claim the task for `lease` (0: do not claim).
+
+    In this order: cancelled -> CANCELLED; status done -> DONE; a live claim -> BUSY; more than `cap` deliveries
+    since the last `Settle` -> POISON; else GO, status running. The record lives at least `keep` longer.
+    """
+
+    task: str
+    attempt: int
+    lease: int
+    cap: int
+    keep: int
+
+
+class Settle(NamedTuple):
+    """-> None. This delivery ended: set the status, note an error, end the claim, forget the deliveries counted.
+
+    Status `deferred` only takes this delivery off the count: the claim and the status belong to another.
+    `error` is added to the record's errors, of which the last 10 are kept.
+    """
+
+    task: str
+    status: str
+    error: str
+    keep: int
+
+
+class Extend(NamedTuple):
+    """-> bool. A long-running task keeps its claim for `lease` more milliseconds."""
+
+    task: str
+    lease: int
+
+
+class Record(NamedTuple):
+    """What the ledger knows of one task. `status`: running retrying done skipped dead, or "" (only cancelled)."""
+
+    status: str
+    attempt: int
+    deliveries: int
+    cancelled: bool
+    errors: list[str]
+
+
+class Recall(NamedTuple):
+    """-> Record | None."""
+
+    task: str
+
+
+class Cancel(NamedTuple):
+    """-> bool. False if the task has ended (done, skipped, dead); a running attempt is not stopped, its retries are."""
+
+    task: str
+    keep: int
+
+
+class Forget(NamedTuple):
+    """-> None. Drop the record, so that the same task may run anew."""
+
+    task: str
+
+
+class Bury(NamedTuple):
+    """-> int: how many of the oldest dead letters were dropped to stay within `limit`. Same `id` replaces."""
+
+    dead: str
+    id: str
+    letter: str
+    limit: int
+
+
+class Letters(NamedTuple):
+    """-> list of (id, letter), oldest first."""
+
+    dead: str
+
+
+class Exhume(NamedTuple):
+    """-> str | None. Remove a dead letter and return it."""
+
+    dead: str
+    id: str
+
+
+class Clear(NamedTuple):
+    """-> int: how many dead letters were removed."""
+
+    dead: str
+
+
+STEPS = (Start, Settle, Extend, Recall, Cancel, Forget, Bury, Letters, Exhume, Clear)
+"""The ledger's steps."""

@@ -1,0 +1,176 @@
+"""Task and its payload: build, check, sign. A payload is one JSON string that any queue can carry."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from .errors import ConfigurationError, PayloadError
+
+VERSION = 1
+KINDS = ("refresh", "invalidate", "sweep")
+PRIORITIES = ("high", "normal", "low")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a task goes: a queue (None: the one the workers already consume), a priority, and `options` that
+    reach the queue's own send call untouched."""
+
+    queue: str | None = None
+    priority: str = "normal"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.priority not in PRIORITIES:
+            raise ConfigurationError(f"priority {self.priority!r} is none of {', '.join(PRIORITIES)}")
+        if self.queue is not None and not isinstance(self.queue, str):
+            raise ConfigurationError(f"a route's queue is a name, not {self.queue!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One refresh, invalidate or sweep, as plain data.
+
+    id: the same for every attempt and every copy.   args: JSON-able, as the codec wrote it.
+    key, born, q: a refresh's entry, its incarnation (hex) and its place there.
+    attempt: counted from 1.   due, not_after, enqueued_at: seconds since the epoch, None for "none".
+    queue, priority: where it was sent, so that a follow-up goes there too.   trace: W3C trace context.
+    rest: fields that this version does not know. They survive a retry.
+    """
+
+    id: str
+    app: str
+    kind: str
+    job: str | None = None
+    args: Any = None
+    key: str | None = None
+    born: str | None = None
+    q: int = 0
+    attempt: int = 1
+    due: float | None = None
+    not_after: float | None = None
+    queue: str | None = None
+    priority: str = "normal"
+    enqueued_at: float | None = None
+    trace: Mapping[str, str] | None = None
+    sig: str | None = None
+    v: int = VERSION
+    rest: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)  # of the route; not on the wire
+
+    @property
+    def route(self) -> Route:
+        return Route(self.queue, self.priority, self.options)
+
+    @property
+    def delay(self) -> float:
+        """Seconds between sending and due."""
+        return max(0.0, (self.due or 0.0) - (self.enqueued_at or 0.0)) if self.due else 0.0
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags that an invalidate task names."""
+        return tuple(self.args.get("tags", ())) if isinstance(self.args, dict) else ()
+
+    def again(self, *, attempt: int, due: float | None) -> Task:
+        """The follow-up of this task: same identity, another attempt or time."""
+        return replace(self, attempt=attempt, due=due)
+
+    def dumps(self, keys: Sequence[bytes] = ()) -> str:
+        """The payload. Signed with the first of `keys` unless it carries a signature already."""
+        wire = {name: value for name in WIRE if (value := getattr(self, name)) is not None}
+        if keys and self.sig is None:
+            wire["sig"] = _sign(wire, keys[0])
+        return json.dumps({**self.rest, **wire}, separators=(",", ":"), allow_nan=False)
+
+
+WIRE = tuple(f.name for f in fields(Task) if f.name not in ("rest", "options"))
+SIGNED = ("v", "id", "app", "kind", "job", "args", "key", "born", "q", "not_after", "enqueued_at")
+TYPES: Mapping[str, tuple[type, ...]] = {
+    "v": (int,), "id": (str,), "app": (str,), "kind": (str,), "job": (str,), "args": (list, dict), "key": (str,),
+    "born": (str,), "q": (int,), "attempt": (int,), "due": (int, float), "not_after": (int, float), "queue": (str,),
+    "priority": (str,), "enqueued_at": (int, float), "trace": (dict,), "sig": (str,),
+}  # fmt: skip
+
+
+def loads(payload: object, keys: Sequence[bytes] = ()) -> Task:
+    """Read a payload. A newer version is read as far as possible: the caller decides (see `Task.v`).
+
+    Raises PayloadError if it is not one, is incomplete, has a field of the wrong type, or, where `keys` are
+    given, bears no signature made with one of them.
+    """
+    if not isinstance(payload, str):
+        raise PayloadError(f"the payload is a {type(payload).__name__}, not a string")
+    try:
+        wire = json.loads(payload, parse_constant=_constant)
+    except (ValueError, RecursionError) as error:
+        raise PayloadError(f"the payload is not JSON: {error}") from None
+    if not isinstance(wire, dict):
+        raise PayloadError(f"the payload is a JSON {type(wire).__name__}, not an object")
+    if missing := [name for name in ("v", "id", "app", "kind") if wire.get(name) in (None, "")]:
+        raise PayloadError(f"the payload lacks {', '.join(missing)}")
+    for name, types in TYPES.items():
+        value = wire.get(name)
+        if value is not None and (not isinstance(value, types) or isinstance(value, bool)):
+            raise PayloadError(f"the payload's {name!r} is {value!r}, not {' or '.join(t.__name__ for t in types)}")
+    if keys and not _signed(wire, keys):
+        raise PayloadError("the payload's signature is missing, or was made with none of the app's signing keys")
+    if wire["v"] <= VERSION:
+        _check(wire)
+    known = {name: wire[name] for name in WIRE if wire.get(name) is not None}
+    return Task(**known, rest={name: value for name, value in wire.items() if name not in TYPES})
+
+
+def _constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _check(wire: Mapping[str, Any]) -> None:
+    """What a payload of our own version must satisfy beyond its types."""
+    if wire["kind"] not in KINDS:
+        raise PayloadError(f"the payload's kind is {wire['kind']!r}, none of {', '.join(KINDS)}")
+    if wire.get("priority", "normal") not in PRIORITIES:
+        raise PayloadError(f"the payload's priority is {wire['priority']!r}, none of {', '.join(PRIORITIES)}")
+    if wire.get("attempt", 1) < 1:
+        raise PayloadError(f"the payload's attempt is {wire['attempt']}, counted from 1")
+    needs: tuple[tuple[str, type], ...] = (("args", dict),)
+    if wire["kind"] == "refresh":
+        needs = (("job", str), ("args", list), ("key", str), ("born", str), ("q", int))
+    for name, kind in needs:
+        if not isinstance(wire.get(name), kind):
+            raise PayloadError(f"a {wire['kind']} payload needs {name!r} as {kind.__name__}: {wire.get(name)!r}")
+    if wire["kind"] != "refresh":
+        for name in ("keys", "tags", "jobs"):
+            names = wire["args"].get(name, [])
+            if not (isinstance(names, list) and all(isinstance(one, str) for one in names)):
+                raise PayloadError(f"an {wire['kind']} payload's {name!r} must be a list of strings: {names!r}")
+    try:
+        if "born" in wire and len(bytes.fromhex(wire["born"])) != 8:
+            raise ValueError
+    except ValueError:
+        raise PayloadError(f"the payload's born is {wire['born']!r}, not 16 hex digits") from None
+
+
+def signing_key(key: str | bytes) -> bytes:
+    """A signing key as bytes. Raises ConfigurationError below 16 bytes."""
+    raw = key.encode() if isinstance(key, str) else bytes(key)
+    if len(raw) < 16:
+        raise ConfigurationError("a signing key needs at least 16 bytes: make one with secrets.token_hex(32)")
+    return raw
+
+
+def _sign(wire: Mapping[str, Any], key: bytes) -> str:
+    """`v1,` and base64 of HMAC-SHA256, as in the Standard Webhooks specification, over the immutable fields."""
+    text = json.dumps({name: wire.get(name) for name in SIGNED}, sort_keys=True, separators=(",", ":"))
+    return "v1," + base64.b64encode(hmac.digest(key, text.encode(), hashlib.sha256)).decode()
+
+
+def _signed(wire: Mapping[str, Any], keys: Sequence[bytes]) -> bool:
+    given = str(wire.get("sig") or "").encode().split()
+    return any(hmac.compare_digest(_sign(wire, key).encode(), one) for key in keys for one in given)

@@ -1,0 +1,304 @@
+"""What happens to a delivered payload: due? expired? cancelled? poisoned? then the job, then retry or bury.
+
+A flow like those of `freshness`, so that blocking workers, asyncio workers and eager mode share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import time
+import traceback
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from . import events, freshness
+from .errors import EnqueueError, NotAcknowledged, PayloadError, StoreError
+from .freshness import Flow, Rider
+from .retry import Retry
+from .steps import Bump, Drop, Mark, Step
+from .stores.base import Bury, Recall, Settle, Start, Started, Verdict
+from .task import VERSION, Task, loads
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+EARLY = 0.05  # seconds before `due` that count as due
+DELIVERIES = 5  # of one attempt, none of which ended: the task kills its workers
+CLAIM = 60_000  # ms: how long an invalidate task or a slice of a sweep may take
+KEEP = 86_400_000  # ms: marks outlive any broker's redelivery
+LETTERS = 10_000  # dead letters kept
+SLICE = 500  # keys asked for by one SCAN
+STRAY = Retry(attempts=10, on=Exception, cap=60.0)  # an unknown app, job or version: a deploy may be on its way
+OUTAGE = (1.0, 30.0)  # seconds between tries while the store is away
+
+
+class Outcome(StrEnum):
+    """How one delivery of a task ended."""
+
+    DONE = "done"
+    SKIPPED = "skipped"
+    RETRIED = "retried"
+    DEFERRED = "deferred"
+    DEAD = "dead"
+
+
+class Ended(NamedTuple):
+    """An outcome, why, and the error behind it."""
+
+    outcome: Outcome
+    reason: str = ""
+    error: BaseException | None = None
+
+
+class Resend(NamedTuple):
+    """Effect -> None. Send a follow-up of the task that is being delivered. Raises EnqueueError."""
+
+    task: Task
+    delay: float
+
+
+class Warm(NamedTuple):
+    """Effect -> None. Queue a refresh of a job's entry, by the job's name and its encoded arguments."""
+
+    job: str
+    args: list[Any]
+
+
+def deliver(host: Runtime, payload: str, *, eager: bool = False) -> Flow[Ended]:
+    """One delivery of a payload. Raises only NotAcknowledged."""
+    try:
+        task = loads(payload, host.signing_keys)
+    except PayloadError as error:
+        return (yield from _bury_raw(host, payload, error))
+    began = time.monotonic()
+    ended = yield from Delivery(host, task, eager).run()
+    seconds = time.monotonic() - began
+    host.emit(events.TaskEnded(app=host.name, task=task, outcome=ended.outcome, reason=ended.reason, seconds=seconds))
+    return ended
+
+
+class Delivery(Rider):
+    """One delivery of one task; rides in its load's round trips to keep the ledger."""
+
+    def __init__(self, host: Runtime, task: Task, eager: bool) -> None:
+        self.host, self.task, self.eager = host, task, eager
+        self.record = host.record(task.id)
+        self.retry = host.retry(task)
+        self.barred = Started(Verdict.GO)
+        self.pause: float | None = None  # before the next attempt
+        self.asked = False  # `pause` is decided, and the ledger knows
+
+    def run(self) -> Flow[Ended]:
+        task, now = self.task, self.host.now()
+        if problem := self.host.stray(task):
+            return (yield from self._stray(problem))
+        try:
+            if not self.eager and task.due and task.due - now > EARLY:
+                return (yield from self._later(task.due - now, "not due yet", hop=True))
+            if task.not_after and now > task.not_after:
+                yield [*self._give_up(), self._settle(Outcome.SKIPPED)]
+                return Ended(Outcome.SKIPPED, "expired in the queue (not_after)")
+            return (yield from getattr(self, f"_{task.kind}")())
+        except StoreError as error:
+            return (yield from self._later(random.uniform(*OUTAGE), f"the store is away: {error}"))
+        except NotAcknowledged:
+            raise
+        except Exception as error:  # ours or a listener's fault: nobody shall look for this task in vain
+            return (yield from self._bury("the worker itself failed", error))
+
+    # --- the three kinds
+
+    def _refresh(self) -> Flow[Ended]:
+        task = self.task
+        try:
+            target = self.host.target(task)
+        except Exception as error:  # arguments that no longer fit, a row that is gone
+            return (yield from self._failed(error))
+        if target.key != task.key:
+            yield [*self._give_up(), self._settle(Outcome.SKIPPED)]
+            return Ended(Outcome.SKIPPED, "the job has another version or other keys now")
+        born = bytes.fromhex(task.born or "")
+        got = yield from freshness.refresh(target, born, task.q, self)
+        match got.how:
+            case "done":
+                return Ended(Outcome.DONE)
+            case "barred":
+                return (yield from self._barred())
+            case "superseded":
+                yield [self._settle(Outcome.SKIPPED)]
+                return Ended(Outcome.SKIPPED, "its place is gone: done before, overtaken or evicted")
+            case "busy":
+                yield [self._settle(Outcome.DEFERRED)]
+                return (yield from self._later(got.wait / 1000, "another copy may be running"))
+        if not isinstance(got.error, Exception):
+            raise got.error or AssertionError(got.how)  # the worker is being stopped: the message comes back
+        return (yield from self._failed(got.error))
+
+    def _invalidate(self) -> Flow[Ended]:
+        args = self.task.args
+        if (ended := (yield from self._claim())) is not None:
+            return ended
+        keys, tags, jobs = (tuple(args.get(name, ())) for name in ("keys", "tags", "jobs"))
+        yield [*map(Mark, keys), *map(Bump, self.host.stamps(tags, jobs)), self._settle(Outcome.DONE)]
+        self.host.emit(events.Invalidated(app=self.host.name, keys=keys, tags=tags, jobs=jobs))
+        for name, values in args.get("refresh", ()):
+            yield Warm(name, values)
+        return Ended(Outcome.DONE)
+
+    def _sweep(self) -> Flow[Ended]:
+        args, task = self.task.args, self.task
+        number = int(args.get("slice", 0))
+        whole, self.record = self.record, self.host.record(f"{task.id}.{number}")
+        if (ended := (yield from self._claim(whole))) is not None:
+            return ended
+        got = yield from freshness.sweep(args["prefix"], args.get("cursor", "0"), args.get("run", ""), SLICE)
+        self.host.emit(
+            events.Swept(
+                app=task.app, prefix=args["prefix"], slice=number, keys=got.keys, finished=got.cursor is None
+            )
+        )
+        if got.cursor is not None:  # the next slice is queued before this one is marked done: never lost
+            onward = {**args, "cursor": got.cursor, "run": got.run, "slice": number + 1}
+            follow = self.host.renew(task, args=onward)
+            try:
+                yield Resend(follow, 0.0)
+            except EnqueueError as error:
+                return (yield from self._bury("the next slice could not be queued", error))
+        steps: list[Step] = [self._settle(Outcome.DONE)]
+        if got.cursor is None:
+            steps.append(Settle(whole, Outcome.DONE, "", KEEP))
+        yield steps
+        return Ended(Outcome.DONE)
+
+    # --- the ledger's part
+
+    def first(self) -> list[Step]:
+        return [Start(self.record, self.task.attempt, 0, DELIVERIES, KEEP)]
+
+    def admits(self, answers: list[Any]) -> bool:
+        self.barred = answers[0]
+        if self.barred.verdict is Verdict.GO:
+            self.host.emit(events.TaskStarted(app=self.host.name, task=self.task))
+        return self.barred.verdict is Verdict.GO
+
+    def last(self) -> list[Step]:
+        return [self._settle(Outcome.DONE)]
+
+    def failed(self, error: BaseException) -> tuple[int, list[Step]]:
+        """Hold the place until the retry has had time to arrive; a dead one gives it up when it is buried."""
+        if not isinstance(error, Exception):
+            return 1, []
+        self.pause, self.asked = self._wait(error), True
+        hold = int(1000 * (self.pause or 0.0)) + self.host.target(self.task).lease
+        return hold, [] if self.pause is None else [self._settle(Outcome.RETRIED, _tell(error))]
+
+    def _settle(self, outcome: Outcome, error: str = "") -> Settle:
+        return Settle(self.record, outcome, error, KEEP)
+
+    def _claim(self, whole: str | None = None) -> Flow[Ended | None]:
+        """Claim the task's record; a slice also asks whether the `whole` sweep was cancelled."""
+        start = Start(self.record, self.task.attempt, CLAIM, DELIVERIES, KEEP)
+        started, record = yield [start, Recall(whole or self.record)]
+        if record is not None and record.cancelled:
+            started = Started(Verdict.CANCELLED)
+        return None if self.admits([started]) else (yield from self._barred())
+
+    def _barred(self) -> Flow[Ended]:
+        match self.barred.verdict:
+            case Verdict.POISON:
+                return (yield from self._bury(f"{DELIVERIES} deliveries did not end: it seems to kill its worker"))
+            case Verdict.BUSY:
+                return (yield from self._later(self.barred.wait / 1000, "another copy may be running"))
+            case Verdict.CANCELLED:
+                yield self._give_up()
+                return Ended(Outcome.SKIPPED, "cancelled")
+        return Ended(Outcome.SKIPPED, "done before")
+
+    def _give_up(self) -> list[Step]:
+        """Nobody should wait for a place whose task will not run."""
+        task = self.task
+        known = task.v <= VERSION and task.key and task.born
+        return [Drop(task.key, bytes.fromhex(task.born), task.q)] if known else []  # type: ignore[arg-type]
+
+    # --- follow-ups: queued, or else buried, or else the message stays
+
+    def _wait(self, error: Exception) -> float | None:
+        """Seconds before the next attempt; None if there will be none."""
+        pause = self.retry.delay(error, self.task.attempt)
+        due = self.host.now() + (pause or 0.0)
+        return None if pause is None or (self.task.not_after and due > self.task.not_after) else pause
+
+    def _failed(self, error: Exception) -> Flow[Ended]:
+        if self.retry.discards(error):
+            yield [*self._give_up(), self._settle(Outcome.SKIPPED, _tell(error))]
+            return Ended(Outcome.SKIPPED, f"discarded: {error!r}", error)
+        if not self.asked:
+            self.pause = self._wait(error)
+            if self.pause is not None:
+                yield [self._settle(Outcome.RETRIED, _tell(error))]
+        if self.pause is None:
+            return (yield from self._bury("attempts exhausted" if self._worth(error) else "not retryable", error))
+        follow = self.task.again(attempt=self.task.attempt + 1, due=self.host.now() + self.pause)
+        return (yield from self._resend(follow, self.pause, Ended(Outcome.RETRIED, repr(error), error)))
+
+    def _worth(self, error: Exception) -> bool:
+        return isinstance(error, self.retry.on)
+
+    def _later(self, delay: float, reason: str, *, hop: bool = False) -> Flow[Ended]:
+        if self.eager:  # nothing would ever bring it back, and waiting here could wait for ourselves
+            return Ended(Outcome.SKIPPED, reason)
+        due = self.task.due if hop else self.host.now() + delay
+        follow = self.task.again(attempt=self.task.attempt, due=due)
+        return (yield from self._resend(follow, delay, Ended(Outcome.DEFERRED, reason)))
+
+    def _stray(self, problem: str) -> Flow[Ended]:
+        pause = STRAY.delay(LookupError(problem), self.task.attempt)
+        if pause is None or self.eager:
+            return (yield from self._bury(problem, LookupError(problem)))
+        follow = self.task.again(attempt=self.task.attempt + 1, due=self.host.now() + pause)
+        return (yield from self._resend(follow, pause, Ended(Outcome.RETRIED, problem)))
+
+    def _resend(self, follow: Task, delay: float, ended: Ended) -> Flow[Ended]:
+        try:
+            yield Resend(follow, delay)
+            return ended
+        except EnqueueError as error:
+            return (yield from self._bury(f"the follow-up could not be queued ({ended.reason})", ended.error or error))
+
+    def _bury(self, reason: str, error: BaseException | None = None) -> Flow[Ended]:
+        task, host = self.task, self.host
+        try:
+            (record,) = yield [Recall(self.record)]
+            errors = [*(record.errors if record else ()), *([_tell(error)] if error else ())]
+            letter = {
+                "id": task.id, "kind": task.kind, "job": task.job, "key": task.key, "attempt": task.attempt,
+                "reason": reason, "errors": errors[-10:], "at": host.now(), "payload": task.dumps(),
+            }  # fmt: skip
+            bury = Bury(host.dead_key, task.id, json.dumps(letter), LETTERS)
+            told = "" if error is None else _tell(error)
+            dropped, *_ = yield [bury, *self._give_up(), self._settle(Outcome.DEAD, told)]
+        except StoreError as lost:
+            raise NotAcknowledged(f"{task.kind} {task.id} could be neither queued nor buried: {lost}") from lost
+        host.emit(events.Buried(app=host.name, id=task.id, task=task, reason=reason, dropped=dropped))
+        return Ended(Outcome.DEAD, reason, error)
+
+
+def _bury_raw(host: Runtime, payload: object, error: PayloadError) -> Flow[Ended]:
+    """A payload that cannot be read: its raw text becomes the dead letter."""
+    raw = payload if isinstance(payload, str) else repr(payload)
+    name = "raw-" + hashlib.blake2b(raw.encode("utf-8", "replace"), digest_size=8).hexdigest()
+    letter = {"id": name, "reason": str(error), "errors": [str(error)], "at": host.now(), "payload": raw[:65_536]}
+    try:
+        (dropped,) = yield [Bury(host.dead_key, name, json.dumps(letter), LETTERS)]
+    except StoreError as lost:
+        raise NotAcknowledged(f"an unreadable payload could not be buried: {lost}") from lost
+    host.emit(events.Buried(app=host.name, id=name, task=None, reason=str(error), dropped=dropped))
+    return Ended(Outcome.DEAD, str(error), error)
+
+
+def _tell(error: BaseException) -> str:
+    """An error as the ledger keeps it: what it was and where, bounded."""
+    lines = traceback.format_exception(error, limit=-3)
+    return "".join(lines).strip()[-2000:]
