@@ -23,8 +23,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewarm.codec import MAX_DEPTH, Codec, Signature, segment
+from rewarm.codec import MAX_DEPTH, Codec
 from rewarm.errors import ArgumentError, ConfigurationError
+from rewarm.signature import Signature, segment
 
 if TYPE_CHECKING:
     from elsewhere import Unseen
@@ -389,9 +390,7 @@ def refusal(function: Callable[..., Any], args: list[int], kwargs: dict[str, int
 
 CALLS = st.tuples(
     st.lists(st.integers(0, 9), max_size=5),
-    st.dictionaries(
-        st.sampled_from(["a", "b", "c", "d", "e", "self", "list", "x"]), st.integers(0, 9), max_size=4
-    ),
+    st.dictionaries(st.sampled_from(["a", "b", "c", "d", "e", "self", "list", "x"]), st.integers(0, 9), max_size=4),
 )
 
 

@@ -1,1 +1,5 @@
 """Rewarm on Celery."""
+
+from .adapter import CeleryAdapter
+
+__all__ = ["CeleryAdapter"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import MutableMapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -47,6 +49,29 @@ class Finding:
     severity: Literal["error", "warning", "info"]
     message: str
     fix: str = ""
+
+
+class ProcessTable(dict[str, "Rewarm"]):
+    """Application name -> application, for this process: the table of queues that call a dotted path.
+
+    A name that is missing is looked for once in REWARM_APP=module:attribute[,…].
+    """
+
+    searched: str | None = None
+
+    def __missing__(self, name: str) -> Rewarm:
+        if self.searched != (paths := os.environ.get("REWARM_APP", "")):
+            from .registry import named_apps
+
+            self.searched = paths
+            for app in named_apps(paths):
+                self.setdefault(app.name, app)
+            if name in self:
+                return self[name]
+        raise KeyError(name)
+
+
+process_apps = ProcessTable()
 
 
 class Adapter(ABC):
@@ -91,7 +116,7 @@ class Adapter(ABC):
         """Settings of the queue that lose, duplicate or delay work."""
         return []
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (most queues have nothing to close)
         """Give up what the adapter itself opened. The user's queue object stays open."""
 
     @property
@@ -118,17 +143,15 @@ class Adapter(ABC):
             name = str(json.loads(payload)["app"])  # type: ignore[arg-type]
         except (ValueError, TypeError, KeyError, RecursionError):
             name = ""
-        try:
-            return self.apps[name]
-        except KeyError:
-            pass
-        try:
-            return next(iter(self.apps.values()))
-        except StopIteration:
-            raise ConfigurationError(
-                "a task arrived, but this worker knows no application: import the module that makes it, "
-                "or name it in REWARM_APP=module:attribute"
-            ) from None
+        for table in (self.apps, process_apps):
+            with suppress(KeyError):
+                return table[name]
+        for app in (*self.apps.values(), *process_apps.values()):
+            return app
+        raise ConfigurationError(
+            "a task arrived, but this worker knows no application: import the module that makes it, "
+            "or name it in REWARM_APP=module:attribute"
+        )
 
     def deliver(self, payload: str) -> None:
         """The worker entry. Returning acknowledges; TaskDead and NotAcknowledged are for the queue."""

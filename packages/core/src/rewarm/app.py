@@ -162,8 +162,7 @@ class Rewarm:
                     )
                 self._refuse_main(given.adapter, self.jobs.values())
                 self._runtime = Runtime(self, store, ledger, given.adapter)
-                reference = weakref.ref(self)
-                atexit.register(lambda: (app := reference()) and app.close())
+                atexit.register(_close, weakref.ref(self))
         return self._runtime
 
     def _refuse_main(self, adapter: Adapter, jobs: Iterable[BoundJob[..., Any]]) -> None:
@@ -288,7 +287,8 @@ class Rewarm:
         """Where a task goes: as asked, else the first of the host's routes that matches, else the job's, the kind's."""
         names = [task.kind, *([task.job] if task.job else [])]
         host = next(
-            (route for pattern, route in self.settings.routes.items() if any(matches(pattern, n) for n in names)), None
+            (route for pattern, route in self.settings.routes.items() if any(matches(pattern, n) for n in names)),
+            None,
         )
         return route_of(asked, host, job, {"priority": PRIORITY.get(task.kind, "normal")})
 
@@ -334,11 +334,19 @@ class Rewarm:
     def _names(self, jobs: Iterable[BoundJob[..., Any] | str]) -> list[str]:
         names = [job if isinstance(job, str) else job.name for job in jobs]
         if unknown := [name for name in names if name not in self.jobs]:
-            raise ConfigurationError(f"{self.name} has no job {unknown[0]!r}; there are {', '.join(self.jobs) or 'none'}")
+            raise ConfigurationError(
+                f"{self.name} has no job {unknown[0]!r}; there are {', '.join(self.jobs) or 'none'}"
+            )
         return names
 
 
 MISSING: Any = object()
+
+
+def _close(reference: weakref.ref[Rewarm]) -> None:
+    """At exit: an application that is gone has nothing to close."""
+    if (app := reference()) is not None:
+        app.close()
 
 
 def _fresh(entries: Sequence[Entry[Any]]) -> freshness.Flow[list[Any]]:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -123,10 +123,8 @@ class Beat(AbstractContextManager["Beat"]):
             self.heart.remove(self)
             return
         self.next += self.every
-        try:
+        with suppress(ConnectionError):
             self.call()
-        except ConnectionError:
-            pass
 
     def __enter__(self) -> Beat:
         self.heart.add(self)

@@ -156,7 +156,8 @@ class Entry(Generic[R]):
     async def adelete(self) -> None:
         """`delete` on the running event loop."""
         if self._app.in_transaction():
-            return self.delete()
+            self.delete()
+            return
         await self._app.runtime.arun([Unlink(self.key)])
 
     # --- storing
@@ -170,7 +171,8 @@ class Entry(Generic[R]):
     async def aset(self, value: R) -> None:
         """`set` on the running event loop."""
         if self._app.in_transaction():
-            return self.set(value)
+            self.set(value)
+            return
         await self._app.runtime.adrive(freshness.put(self._target, self._target.packed(value)))
 
     def writing(self) -> Writing[R]:
@@ -243,7 +245,8 @@ class Writing(AbstractContextManager["Writing[R]"], AbstractAsyncContextManager[
             await self._app.runtime.adrive(flow)
 
     def _closing(self, kind: type[BaseException] | None) -> Any:
-        return freshness.close_writing(self._target, *self._fence, None if kind else self._packed)
+        grant, stamps = self._fence
+        return freshness.close_writing(self._target, grant, stamps, None if kind else self._packed)
 
 
 def refuse_blocking(job: str, verb: str) -> None:

@@ -91,10 +91,10 @@ class Packed(NamedTuple):
 class Target(Protocol):
     """One entry, and what its job's policies say of it. All times are milliseconds."""
 
-    key: str
-    tags: Sequence[str]
-    stamps: tuple[str, ...]  # sorted keys of the tags' stamps, the job's own included
-
+    @property
+    def key(self) -> str: ...
+    @property
+    def stamps(self) -> tuple[str, ...]: ...  # sorted keys of the tags' stamps, the job's own included
     @property
     def expires(self) -> bool: ...  # an invalidated value counts as absent
     @property
@@ -191,6 +191,7 @@ def read(t: Target) -> Flow[Found]:
     if got.stored != "raised":
         return Found(MISS, got.value)
     if last is None or not isinstance(got.error, Exception):
+        assert got.error is not None
         raise got.error
     return last._replace(error=got.error)
 
@@ -201,7 +202,10 @@ def elect(t: Target, seen: Seen | None) -> Flow[Found | tuple[Grant, tuple[bytes
     while True:
         busy = max(0, seen.due - seen.now) if seen is not None and seen.r else 0
         if not busy:
-            grant, stamps = yield [Steal(t.key, seen.p if seen else 0, t.lease), Capture(t.stamps, t.stamp_ttl)]
+            grant, stamps = yield [
+                Steal(t.key, seen.p if seen else 0, t.lease),
+                Capture(t.stamps, t.stamp_ttl),
+            ]
             if grant.verdict is Verdict.GO:
                 return grant, stamps
             busy = grant.wait
@@ -217,7 +221,7 @@ def elect(t: Target, seen: Seen | None) -> Flow[Found | tuple[Grant, tuple[bytes
 
 def alone(t: Target) -> Flow[Loaded]:
     """Load and store nothing: patience is over, the store is away, or a transaction is open."""
-    got = yield Load(t)
+    got: Loaded = yield Load(t)
     if got.error is not None:
         t.failed(got.error)
     else:
@@ -373,6 +377,7 @@ def reload(t: Target) -> Flow[Any]:
     grant, stamps = yield [Open(t.key, t.lease), Capture(t.stamps, t.stamp_ttl)]
     got = yield from load(t, grant, stamps)
     if got.stored == "raised":
+        assert got.error is not None
         raise got.error
     return got.value
 

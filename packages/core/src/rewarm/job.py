@@ -10,14 +10,13 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, cast, overload
 
-from .codec import Signature
 from .entry import Entry, Read, refuse_blocking
 from .errors import ArgumentError, ConfigurationError
-from .freshness import Found
 from .policies import DEFAULTS, Policy, Templates
 from .receipt import Receipt
 from .retry import Retry
 from .serializers import Serializer, resolve
+from .signature import Signature
 from .target import Target
 from .task import KINDS, Route
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 RESERVED = (*KINDS, "tag")
 
 Seconds = float | timedelta | Callable[..., float | timedelta]
@@ -77,10 +77,10 @@ class FunctionJob(Job):
         self.__dict__.update(policies)
 
 
-class Loads(Protocol[P, R]):
+class Loads(Protocol[P, R_co]):
     """What `Rewarm.add` takes: an object with a `load` method."""
 
-    def load(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def load(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
 
 class JobDecorator(Protocol):
@@ -312,7 +312,7 @@ def bind(app: Rewarm, job: Job) -> BoundJob[..., Any]:
 def _is_async(load: Callable[..., Any]) -> bool:
     while isinstance(load, functools.partial):
         load = load.func
-    return inspect.iscoroutinefunction(load) or inspect.iscoroutinefunction(getattr(load, "__call__", None))
+    return inspect.iscoroutinefunction(load) or inspect.iscoroutinefunction(type(load).__call__)
 
 
 def _default_name(function: Any, load: Callable[..., Any], qualname: str, decorated: bool) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from string import Formatter
 from typing import Any, Final
@@ -125,7 +125,7 @@ def milliseconds(time: float | timedelta, least: int = 1) -> int:
         raise ConfigurationError(f"is {time!r}: give seconds, or a timedelta")
     number = seconds(time) * 1000
     if not least <= number < LONGEST:  # NaN fails too
-        raise ConfigurationError(f"is {time!r}: give {'more than' if least else 'at least'} 0 and less than 35 000 years")
+        raise ConfigurationError(
+            f"is {time!r}: give {'more than' if least else 'at least'} 0 and less than 35 000 years"
+        )
     return max(least, round(number))
-
-

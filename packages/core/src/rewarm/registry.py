@@ -72,27 +72,6 @@ def locate(path: str) -> Any:
     return value
 
 
-class ProcessTable(dict[str, "Rewarm"]):
-    """Application name -> application, for queues that call a dotted path and so keep no object of ours.
-
-    A name that is missing is looked for once in REWARM_APP=module:attribute[,…].
-    """
-
-    searched: str | None = None
-
-    def __missing__(self, name: str) -> Rewarm:
-        if self.searched != (paths := os.environ.get("REWARM_APP", "")):
-            self.searched = paths
-            for app in named_apps(paths):
-                self.setdefault(app.name, app)
-            if name in self:
-                return self[name]
-        raise KeyError(name)
-
-
-process_apps = ProcessTable()
-
-
 def named_apps(paths: str) -> list[Rewarm]:
     """The applications at "module:attribute[,…]". Raises ConfigurationError for what is none."""
     from .app import Rewarm

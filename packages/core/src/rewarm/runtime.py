@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import uuid4
 
 from . import events, freshness, worker
@@ -18,18 +18,19 @@ from .background import Heart, LoopThread
 from .drivers import adrive, drive
 from .eager import Eager
 from .errors import EnqueueError
-from .freshness import Found, Load, Loaded, Send, Wait
+from .freshness import Flow, Found, Load, Loaded, Send, Wait
 from .local import GRACE, AsyncioAdapter
 from .retry import Retry
 from .steps import Renew, Step
-from .stores.base import Backend, Ledger, Store
 from .stores.base import STEPS as LEDGER_STEPS
+from .stores.base import Backend, Ledger, Store
 from .target import Target
 from .task import VERSION, Task
 
 if TYPE_CHECKING:
     from .app import Rewarm
 
+T = TypeVar("T")
 PLAIN = Retry()
 
 
@@ -42,17 +43,20 @@ class Runtime:
         self.dead_key = f"{app.name}::dead"
         self.heart, self.loop, self.eager = Heart(), LoopThread(), Eager(self)
         self.bypass = False  # every read loads
-        if ledger is store:  # one round trip carries the steps of both
-            self.run, self.arun = store.run, store.arun
+        self.one_server = cast(object, ledger) is store
 
     # --- steps
 
     def run(self, steps: Sequence[Step]) -> list[Any]:
+        if self.one_server:  # one round trip carries the steps of both
+            return self.store.run(steps)
         groups, order = self._split(steps)
         answers = [iter(backend.run(part)) for backend, part in groups]
         return [next(answers[which]) for which in order]
 
     async def arun(self, steps: Sequence[Step]) -> list[Any]:
+        if self.one_server:
+            return await self.store.arun(steps)
         groups, order = self._split(steps)
         answers = [iter(await backend.arun(part)) for backend, part in groups]
         return [next(answers[which]) for which in order]
@@ -95,15 +99,15 @@ class Runtime:
                 return await self.adrive(freshness.queue(self.target_of(effect.job, effect.args), 0, None, "drop"))
         raise AssertionError(f"no such effect: {effect!r}")
 
-    def drive(self, flow: Any) -> Any:
+    def drive(self, flow: Flow[T]) -> T:
         return drive(flow, self)
 
-    async def adrive(self, flow: Any) -> Any:
+    async def adrive(self, flow: Flow[T]) -> T:
         return await adrive(flow, self)
 
     def _load(self, effect: Load) -> Loaded:
-        job, values = effect.target.job, effect.target.values  # type: ignore[attr-defined]
-        began = time.monotonic()
+        target, began = cast(Target, effect.target), time.monotonic()
+        job, values = target.job, target.values
         try:
             with self._renewing(effect):
                 value = self.loop.run(job.acall(values)) if job.is_async else job.call(values)
@@ -112,8 +116,8 @@ class Runtime:
         return Loaded(value, elapsed(began))
 
     async def _aload(self, effect: Load) -> Loaded:
-        job, values = effect.target.job, effect.target.values  # type: ignore[attr-defined]
-        began = time.monotonic()
+        target, began = cast(Target, effect.target), time.monotonic()
+        job, values = target.job, target.values
         try:
             with self._renewing(effect):
                 value = await (job.acall(values) if job.is_async else asyncio.to_thread(job.call, values))
@@ -185,7 +189,8 @@ class Runtime:
         if job is None or task.app != self.name:
             return PLAIN
         fixed = job.policies["retry"]
-        return fixed.fixed if fixed.function is None else fixed(job.signature.decode(task.args))
+        given: Retry = fixed.fixed if fixed.function is None else fixed(job.signature.decode(task.args))
+        return given
 
     def target(self, task: Task) -> Target:
         return self.target_of(task.job or "", task.args)
@@ -225,7 +230,8 @@ class Runtime:
     def enqueue(self, task: Task, delay: float) -> None:
         """Hand a task to the queue. Raises EnqueueError, with an event."""
         if self.adapter.eager:
-            return self.eager.run(task)
+            self.eager.run(task)
+            return
         payload, hop = self._posted(task, delay)
         try:
             self.adapter.enqueue(payload, route=task.route, delay=hop)
@@ -235,7 +241,8 @@ class Runtime:
 
     async def aenqueue(self, task: Task, delay: float) -> None:
         if self.adapter.eager:
-            return await self.eager.arun(task)
+            await self.eager.arun(task)
+            return
         payload, hop = self._posted(task, delay)
         try:
             if self.adapter.in_process:
@@ -267,7 +274,7 @@ class Runtime:
         if isinstance(self.adapter, AsyncioAdapter):
             await self.adapter.ajoin(GRACE)
         await self.store.aclose()
-        if self.ledger is not self.store:
+        if not self.one_server:
             await self.ledger.aclose()
         await asyncio.to_thread(self.close)
 
@@ -276,7 +283,7 @@ class Runtime:
         self.heart.close()
         self.loop.close()
         self.store.close()
-        if self.ledger is not self.store:
+        if not self.one_server:
             self.ledger.close()
 
 
@@ -287,7 +294,8 @@ def task_id(key: str, born: bytes, q: int) -> str:
 
 def pause(effect: Wait) -> float:
     """Seconds: from 5 ms doubling to 50 ms, with jitter so that waiters do not ask in step."""
-    return min(effect.limit, min(50, 5 * 2 ** min(effect.turn, 4)) * random.uniform(0.5, 1.0)) / 1000
+    ceiling = min(50.0, 5.0 * (1 << min(effect.turn, 4)))
+    return min(float(effect.limit), ceiling * random.uniform(0.5, 1.0)) / 1000
 
 
 def elapsed(began: float) -> int:

@@ -15,9 +15,7 @@ _TAGGED: Final = b"\x01"  # no JSON text begins with it
 _SIGNED_AS: Final = b"rewarm.pickle\0"  # a task's signature under the same key is never one of a pickle
 _DIGEST: Final = 32
 
-_write = json.JSONEncoder(
-    ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")
-).encode
+_write = json.JSONEncoder(ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")).encode
 
 
 class Serializer(Protocol):

@@ -231,7 +231,7 @@ class Scan(NamedTuple):
 
     prefix: str
     cursor: str
-    count: int
+    count: int  # type: ignore[assignment]  # of keys looked at, as SCAN means it
 
 
 Step = Any

@@ -109,7 +109,7 @@ def drain(app: Rewarm, timeout: float = 10) -> int:
 
 
 def travel(app: Rewarm, seconds: float) -> None:
-    """Move the clock of the application's memory store, and of its tasks. Raises ConfigurationError on another store."""
+    """Move the clock of the application's memory store and tasks. Raises ConfigurationError on another store."""
     store = app.runtime.store
     if not isinstance(store, MemoryStore):
         raise ConfigurationError("travel() moves the memory store's clock; this application has another store")

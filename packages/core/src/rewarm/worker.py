@@ -100,7 +100,8 @@ class Delivery(Rider):
             if task.not_after and now > task.not_after:
                 yield [*self._give_up(), self._settle(Outcome.SKIPPED)]
                 return Ended(Outcome.SKIPPED, "expired in the queue (not_after)")
-            return (yield from getattr(self, f"_{task.kind}")())
+            kinds = {"refresh": self._refresh, "invalidate": self._invalidate, "sweep": self._sweep}
+            return (yield from kinds[task.kind]())
         except StoreError as error:
             return (yield from self._later(random.uniform(*OUTAGE), f"the store is away: {error}"))
         except NotAcknowledged:
@@ -155,9 +156,7 @@ class Delivery(Rider):
             return ended
         got = yield from freshness.sweep(args["prefix"], args.get("cursor", "0"), args.get("run", ""), SLICE)
         self.host.emit(
-            events.Swept(
-                app=task.app, prefix=args["prefix"], slice=number, keys=got.keys, finished=got.cursor is None
-            )
+            events.Swept(app=task.app, prefix=args["prefix"], slice=number, keys=got.keys, finished=got.cursor is None)
         )
         if got.cursor is not None:  # the next slice is queued before this one is marked done: never lost
             onward = {**args, "cursor": got.cursor, "run": got.run, "slice": number + 1}
@@ -289,7 +288,13 @@ def _bury_raw(host: Runtime, payload: object, error: PayloadError) -> Flow[Ended
     """A payload that cannot be read: its raw text becomes the dead letter."""
     raw = payload if isinstance(payload, str) else repr(payload)
     name = "raw-" + hashlib.blake2b(raw.encode("utf-8", "replace"), digest_size=8).hexdigest()
-    letter = {"id": name, "reason": str(error), "errors": [str(error)], "at": host.now(), "payload": raw[:65_536]}
+    letter = {
+        "id": name,
+        "reason": str(error),
+        "errors": [str(error)],
+        "at": host.now(),
+        "payload": raw[:65_536],
+    }
     try:
         (dropped,) = yield [Bury(host.dead_key, name, json.dumps(letter), LETTERS)]
     except StoreError as lost:
