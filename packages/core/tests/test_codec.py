@@ -20,7 +20,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from rewarm.codec import MAX_DEPTH, Codec
@@ -403,6 +403,8 @@ def test_binds_as_inspect_does_and_fails_where_python_does(
     function = SHAPES[shape_name]
     args, kwargs = call
     signature = Signature(function, Codec())
+    only = {p.name for p in inspect.signature(function).parameters.values() if p.kind is p.POSITIONAL_ONLY}
+    assume(not only & kwargs.keys())  # inspect refuses some of these calls that Python takes (python/cpython#87106)
     complaint = refusal(function, args, kwargs)
     if complaint:
         with pytest.raises(ArgumentError) as caught:
@@ -692,7 +694,7 @@ def test_a_prefix_counts_packed_parameters_as_one() -> None:
 
 def test_keys_do_not_depend_on_the_process() -> None:
     program = (
-        "from rewarm.codec import *\n"
+        "from rewarm.codec import *\nfrom rewarm.signature import *\n"
         "def f(a, b): ...\n"
         "print(Signature(f, Codec()).key_part(({'x', 'y', 'z', 'é'}, {'k': frozenset('abc')})))"
     )
