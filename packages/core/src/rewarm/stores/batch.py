@@ -36,7 +36,7 @@ class Clock:
     def set(self, seconds: int, microseconds: int) -> None:
         # Stamped on arrival: late by the way back, and never ahead, which would expire entries too early.
         local = time.monotonic()
-        self._offset = seconds * 1000 + microseconds // 1000 - local * 1000
+        self._offset = seconds * 1000 + microseconds / 1000 - local * 1000
         self._kept_until = local + CLOCK_KEPT
 
     def now(self) -> int:

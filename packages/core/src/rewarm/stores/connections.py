@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
 from collections import deque
@@ -24,12 +23,18 @@ class PoolExhausted(ConnectionError):
 
 
 class Pool:
-    """At most `limit` connections, made when needed. A caller waits up to `patience` seconds for one."""
+    """At most `limit` connections, made when needed. A caller waits up to `patience` seconds for one.
 
-    def __init__(self, make: Callable[[], Connection], limit: int, patience: float) -> None:
+    `helpers`: clients that `make` uses, closed with the pool.
+    """
+
+    def __init__(
+        self, make: Callable[[], Connection], limit: int, patience: float, helpers: Sequence[Any] = ()
+    ) -> None:
         self._make = make
         self._limit = limit
         self._patience = patience
+        self._helpers = helpers
         self._idle: deque[Connection] = deque()
         self._room = threading.Condition()
         self._waiting = 0
@@ -66,6 +71,8 @@ class Pool:
         self._closed = True
         while self._idle:
             self._drop(self._idle.pop())
+        for helper in self._helpers:
+            helper.close()
 
     def _take(self) -> tuple[Connection, bool]:
         """A connection, and whether it has been used before."""
@@ -135,14 +142,16 @@ def _reconnect(connection: Connection) -> None:
 class AsyncPool:
     """`Pool` for one event loop."""
 
-    def __init__(self, make: Callable[[], Connection], limit: int, patience: float) -> None:
+    def __init__(
+        self, make: Callable[[], Connection], limit: int, patience: float, helpers: Sequence[Any] = ()
+    ) -> None:
         self._make = make
         self._limit = limit
         self._patience = patience
+        self._helpers = helpers
         self._idle: deque[Connection] = deque()
         self._room = asyncio.Semaphore(limit)
         self._closed = False
-        self.pid = os.getpid()
 
     async def exchange(self, commands: Sequence[Command], *, once: bool) -> list[Reply]:
         """As `Pool.exchange`; if cancelled, its connection is closed."""
@@ -178,6 +187,8 @@ class AsyncPool:
         self._closed = True
         while self._idle:
             await self._idle.pop().disconnect()
+        for helper in self._helpers:
+            await helper.aclose()
 
     async def _enter(self) -> None:
         if not self._room.locked():

@@ -117,19 +117,19 @@ def _sentinel(
     asked = {name: options[name] for name in ("socket_timeout", "socket_connect_timeout")}
 
     def link() -> Pool:
-        client = _redis.sentinel.Sentinel(nodes, sentinel_kwargs=asked).master_for(service, **options)
-        return Pool(_maker(client), limit, patience)
+        sentinels = asked | {"retry": Retry(NoBackoff(), 0)}  # rather ask the next one
+        sentinel = _redis.sentinel.Sentinel(nodes, sentinel_kwargs=sentinels)
+        return Pool(_maker(sentinel.master_for(service, **options)), limit, patience, sentinel.sentinels)
 
     def alink() -> AsyncPool:
-        client = _redis.asyncio.sentinel.Sentinel(nodes, sentinel_kwargs=asked).master_for(service, **options)
-        return AsyncPool(_maker(client), limit, patience)
+        sentinels = asked | {"retry": AsyncRetry(NoBackoff(), 0)}
+        sentinel = _redis.asyncio.sentinel.Sentinel(nodes, sentinel_kwargs=sentinels)
+        return AsyncPool(_maker(sentinel.master_for(service, **options)), limit, patience, sentinel.sentinels)
 
     return Endpoint(address, link, alink)
 
 
-def _cluster(
-    address: str, nodes: list[Any], options: dict[str, Any], limit: int, patience: float
-) -> Endpoint:
+def _cluster(address: str, nodes: list[Any], options: dict[str, Any], limit: int, patience: float) -> Endpoint:
     def connect() -> Any:
         startup = [_redis.cluster.ClusterNode(*node) for node in nodes]
         return _redis.RedisCluster(startup_nodes=startup, retry=Retry(NoBackoff(), 1), **options)
@@ -176,9 +176,7 @@ def _maker(client: Any) -> Callable[[], Any]:
     """Makes connections such as the client's own, but outside its pool."""
     pool = client.connection_pool
     options = _ours(pool.connection_kwargs)
-    return lambda: pool.connection_class(
-        **options
-    )  # keeps the pool: Sentinel's connections ask it for the master
+    return lambda: pool.connection_class(**options)  # keeps the pool: Sentinel's connections ask it for the master
 
 
 def _ours(options: dict[str, Any]) -> dict[str, Any]:
