@@ -66,6 +66,10 @@ class Server:
     def pid(self) -> int:
         return self.process.pid
 
+    def call(self, command: str) -> bytes:
+        """The server's raw answer to one command without quoting, as typed at a prompt."""
+        return _call(self.port, command)
+
     def stop(self) -> None:
         """End the server and remove its directory."""
         self.kill()
@@ -121,13 +125,17 @@ def _free_port() -> int:
         return port
 
 
+def _call(port: int, command: str) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(f"{command}\r\n".encode())
+        connection.shutdown(socket.SHUT_WR)  # the server answers, then closes too
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
 def _process_id(port: int) -> int | None:
     """Of the server that answers on the port; None if none does, yet."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-            connection.sendall(b"INFO server\r\nQUIT\r\n")
-            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        found = re.search(rb"process_id:(\d+)", _call(port, "INFO server"))
     except OSError:
         return None
-    found = re.search(rb"process_id:(\d+)", answer)
     return int(found[1]) if found else None
