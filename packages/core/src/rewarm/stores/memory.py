@@ -28,7 +28,8 @@ class MemoryStore(Store, Ledger):
         # Instants look like a server's, but the clock never jumps.
         self._offset = time.time() - time.monotonic()
         self._entries = Entries(self.now, max_entries)
-        self._handlers: dict[type, Callable[[Any], Any]] = self._entries.handlers | Tasks(self.now).handlers
+        self._tasks = Tasks(self.now)
+        self._handlers: dict[type, Callable[[Any], Any]] = self._entries.handlers | self._tasks.handlers
         self._lock = threading.Lock()
         if hasattr(os, "register_at_fork"):
             store = weakref.ref(self)
