@@ -430,6 +430,15 @@ def test_errors_do_not_tell_the_password() -> None:
     assert isinstance(caught.value.__cause__, redis.ConnectionError)
 
 
+@pytest.mark.parametrize("url", ["redis+cluster://127.0.0.1:1", "redis+sentinel://127.0.0.1:1/shop", "unix:///none"])
+def test_nobody_answers(url: str) -> None:
+    store = RedisStore(url)
+    with pytest.raises(StoreError):
+        one(store, Look("k"))
+    with pytest.raises(StoreError):
+        asyncio.run(async_look(store))
+
+
 @pytest.mark.parametrize("scheme", ["redis", "valkey"])
 def test_urls_of_both_kinds(valkey: Server, scheme: str) -> None:
     store = RedisStore(f"{scheme}://127.0.0.1:{valkey.port}/3?socket_timeout=2")

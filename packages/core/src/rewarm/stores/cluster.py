@@ -84,26 +84,35 @@ def _kind(command: Command, once: bool) -> str:
     return "single" if once and command[0].startswith(b"EVAL") else "pipeline"
 
 
+def _spoken(command: Command) -> tuple[Any, ...]:
+    """As redis-py reads it to find the node: the name as text, the number of a script's keys as a number."""
+    name, *arguments = command
+    if name.startswith(b"EVAL"):
+        script, count, *rest = arguments
+        return name.decode(), script, int(count), *rest
+    return name.decode(), *arguments
+
+
 def _pipeline(client: Client, commands: list[Command]) -> list[Reply]:
     pipeline = client.pipeline()
-    for name, *arguments in commands:
-        pipeline.execute_command(name.decode(), *arguments)
+    for command in commands:
+        pipeline.execute_command(*_spoken(command))
     return list(pipeline.execute(raise_on_error=False))
 
 
 async def _apipeline(client: Client, commands: list[Command]) -> list[Reply]:
     pipeline = client.pipeline()
-    for name, *arguments in commands:
-        pipeline.execute_command(name.decode(), *arguments)
+    for command in commands:
+        pipeline.execute_command(*_spoken(command))
     return list(await pipeline.execute(raise_on_error=False))
 
 
 def _single(client: Client, commands: list[Command]) -> list[Reply]:
     replies: list[Reply] = []
-    for name, *arguments in commands:
-        node = client.get_node_from_key(arguments[2])  # redis-py repeats nothing that is sent to a given node
+    for command in commands:
+        node = client.get_node_from_key(command[3])  # redis-py repeats nothing that is sent to a given node
         try:
-            replies.append(client.execute_command(name.decode(), *arguments, target_nodes=node))
+            replies.append(client.execute_command(*_spoken(command), target_nodes=node))
         except ResponseError as refusal:
             replies.append(refusal)
     return replies
@@ -111,10 +120,10 @@ def _single(client: Client, commands: list[Command]) -> list[Reply]:
 
 async def _asingle(client: Client, commands: list[Command]) -> list[Reply]:
     replies: list[Reply] = []
-    for name, *arguments in commands:
-        node = client.get_node_from_key(arguments[2])
+    for command in commands:
+        node = client.get_node_from_key(command[3])
         try:
-            replies.append(await client.execute_command(name.decode(), *arguments, target_nodes=node))
+            replies.append(await client.execute_command(*_spoken(command), target_nodes=node))
         except ResponseError as refusal:
             replies.append(refusal)
     return replies

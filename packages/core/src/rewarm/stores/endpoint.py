@@ -82,8 +82,8 @@ def _from_url(url: SplitResult, limit: int) -> Endpoint:
     options = _redis.connection.parse_url(f"{transport}://{user}{at}{hosts.split(',')[0]}{path}?{url.query}")
     timeout = options.setdefault("socket_timeout", TIMEOUT)
     options.setdefault("socket_connect_timeout", TIMEOUT)
-    limit = options.pop("max_connections", limit)
-    patience = options.pop("timeout", timeout)
+    limit = int(options.pop("max_connections", limit))
+    patience = float(options.pop("timeout", timeout))
     options = _ours(options)
     if not kind:
         make = options.pop("connection_class", Connection)

@@ -9,13 +9,15 @@ from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from ..errors import StoreError
 from ..steps import Mark, Put, Step
 from .base import Ledger, Store
 from .batch import Batch, Clock
 from .endpoint import AsyncLink, Link, endpoint
+
+_FAILURES = RedisError, RedisClusterException, OSError
 
 
 class RedisStore(Store, Ledger):
@@ -53,7 +55,7 @@ class RedisStore(Store, Ledger):
             while batch.commands:
                 self.trips += 1
                 batch.feed(link.exchange(batch.commands, once=batch.once))
-        except (RedisError, OSError) as error:
+        except _FAILURES as error:
             if marks := _marks(steps):
                 with suppress(StoreError):
                     self.run(marks)
@@ -70,7 +72,7 @@ class RedisStore(Store, Ledger):
             while batch.commands:
                 self.trips += 1
                 batch.feed(await link.exchange(batch.commands, once=batch.once))
-        except (RedisError, OSError) as error:
+        except _FAILURES as error:
             if marks := _marks(steps):
                 with suppress(StoreError):
                     await self.arun(marks)
@@ -94,6 +96,8 @@ class RedisStore(Store, Ledger):
             return self._links[pid]
         except KeyError:
             # A parent's connections are the parent's; of two threads that come here one pool wins.
+            for other in self._links.keys() - {pid}:
+                self._links.pop(other, None)
             return self._links.setdefault(pid, self._endpoint.link())
 
     def _alink(self) -> AsyncLink:
@@ -107,7 +111,7 @@ class RedisStore(Store, Ledger):
     def _results(self, batch: Batch) -> list[Any]:
         try:
             return batch.results()
-        except RedisError as error:
+        except _FAILURES as error:
             raise self._failed(error) from error
 
     def _failed(self, error: Exception) -> StoreError:
