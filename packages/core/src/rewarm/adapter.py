@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import MutableMapping, Sequence
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from .errors import ConfigurationError, TaskDead
+from .errors import ConfigurationError, NotAcknowledged, TaskDead
 from .task import Route
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 ENTRY = "rewarm.run"
 """The name under which every queue knows the one worker entry. It never changes."""
+
+PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0)  # s: how long `insist` waits between tries
 
 
 class Capability(StrEnum):
@@ -103,6 +106,9 @@ class Adapter(ABC):
         into EnqueueError.
         """
 
+    def serve(self, queue: str) -> None:  # noqa: B027 (most queues need not be told)
+        """A route names this queue: workers made from this process shall consume it. Opens no connection."""
+
     def enqueue_many(self, payloads: Sequence[tuple[str, Route]]) -> None:
         """Send many payloads at once; without a bulk call of the queue's own, one by one."""
         for payload, route in payloads:
@@ -156,6 +162,16 @@ class Adapter(ABC):
     def deliver(self, payload: str) -> None:
         """The worker entry. Returning acknowledges; TaskDead and NotAcknowledged are for the queue."""
         settle(self.find(payload).run(payload))
+
+    def insist(self, payload: str) -> None:
+        """`deliver` for queues that cannot hand a message back: what could be neither queued nor buried is tried
+        again here for about two minutes, while the queue still counts it as running. Raises NotAcknowledged then."""
+        for pause in PAUSES:
+            with suppress(NotAcknowledged):
+                self.deliver(payload)
+                return
+            time.sleep(pause)
+        self.deliver(payload)
 
     async def adeliver(self, payload: str) -> None:
         """`deliver` for queues whose workers run coroutines."""

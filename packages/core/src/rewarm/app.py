@@ -86,6 +86,8 @@ class Rewarm:
         self.settings = settings_from(self.settings, given)
         if "adapter" in given:
             self.settings.adapter.bind(self)
+        for route in (*self.settings.routes.values(), *(job.policies["route"].fixed for job in self.jobs.values())):
+            self._serve(route)
 
     def job(self, *, ttl: Seconds, name: str | None = None, **policies: Unpack[Policies]) -> JobDecorator:
         """Make a function a cached read. Times are seconds or timedelta; see `Policies` and the reference.
@@ -124,9 +126,14 @@ class Rewarm:
                     f"{bound.module}.{bound.place}; give one of them a name="
                 )
             self.jobs[bound.name] = bound
+        self._serve(bound.policies["route"].fixed)
         if self._runtime is not None:
             self._refuse_main(self._runtime.adapter, [bound])
         return bound
+
+    def _serve(self, route: Any) -> None:
+        if route and (queue := route_of(route).queue) is not None:
+            self.settings.adapter.serve(queue)
 
     def add_type(self, tag: str, cls: type[T], encode: Callable[[T], Any], decode: Callable[[Any], T]) -> None:
         """Let a type of your own be an argument and a value. Raises ConfigurationError."""

@@ -1,0 +1,5 @@
+"""Rewarm on Dramatiq."""
+
+from .adapter import DramatiqAdapter
+
+__all__ = ["DramatiqAdapter"]
