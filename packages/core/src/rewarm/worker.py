@@ -209,6 +209,7 @@ class Delivery(Rider):
             case Verdict.POISON:
                 return (yield from self._bury(f"{DELIVERIES} deliveries did not end: it seems to kill its worker"))
             case Verdict.BUSY:
+                yield [self._settle(Outcome.DEFERRED)]
                 return (yield from self._later(self.barred.wait / 1000, "another copy may be running"))
             case Verdict.CANCELLED:
                 yield self._give_up()

@@ -21,9 +21,7 @@ def open_store(given: Any) -> Store:
     if given in ("memory", "memory://"):
         return MemoryStore()
     if isinstance(given, str) and "://" not in given:
-        raise ConfigurationError(
-            f"store={given!r}: give 'memory', a URL such as redis://host:6379/0, or a Store"
-        )
+        raise ConfigurationError(f"store={given!r}: give 'memory', a URL such as redis://host:6379/0, or a Store")
     try:
         from .redis import RedisStore
     except ModuleNotFoundError as error:
@@ -37,7 +35,5 @@ def open_ledger(given: Any, store: Store) -> Ledger:
         given = store
     backend = given if isinstance(given, Ledger) else open_store(given)
     if not isinstance(backend, Ledger):
-        raise ConfigurationError(
-            f"{type(backend).__name__} cannot keep a ledger: give Rewarm(ledger=...) another one"
-        )
+        raise ConfigurationError(f"{type(backend).__name__} cannot keep a ledger: give Rewarm(ledger=...) another one")
     return backend

@@ -61,10 +61,11 @@ class Started(NamedTuple):
 
 
 class Start(NamedTuple):
-    """-> Started. Count a delivery before the job runs; claim the task for `lease` (0: do not claim).
+    """-> Started. Count a delivery before the job runs; claim the task for `lease`.
 
     In this order: cancelled -> CANCELLED; status done -> DONE; a live claim -> BUSY; more than `cap` deliveries
     since the last `Settle` -> POISON; else GO, status running. The record lives at least `keep` longer.
+    Lease 0 neither claims nor answers DONE: a refresh's claim and done mark are its place in the entry.
     """
 
     task: str
@@ -77,7 +78,7 @@ class Start(NamedTuple):
 class Settle(NamedTuple):
     """-> None. This delivery ended: set the status, note an error, end the claim, forget the deliveries counted.
 
-    Status `deferred` only takes this delivery off the count: the claim and the status belong to another.
+    A duplicate that is `skipped` leaves a `done` as it is. Status `deferred` only takes this delivery off the count: the claim and the status belong to another.
     `error` is added to the record's errors, of which the last 10 are kept.
     """
 

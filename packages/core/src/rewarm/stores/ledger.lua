@@ -48,7 +48,8 @@ end
 local attempt, lease, cap = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local count, left = number('deliveries'), number('claim') - now
 local cancelled, done = get('cancelled'), get('status') == 'done'
-if not cancelled and not done then
+local over = done and lease > 0
+if not cancelled and not over then
   count = count + 1
   if left <= 0 and attempt > number('attempt') then
     count = 1
@@ -58,10 +59,10 @@ if not cancelled and not done then
 end
 keep(math.max(ARGV[4], lease))
 if cancelled then return {'cancelled', count, 0} end
-if done then return {'done', count, 0} end
+if over then return {'done', count, 0} end
 if left > 0 then return {'busy', count, left} end
 if count > cap then return {'poison', count, 0} end
-set('status', 'running')
+if not done then set('status', 'running') end
 if lease > 0 then set('claim', now + lease) end
 return {'go', count, 0}
 
@@ -70,7 +71,7 @@ if ARGV[1] == 'deferred' then
   if number('deliveries') > 0 then redis.call('HINCRBY', KEYS[1], 'deliveries', -1) end
   return 1
 end
-set('status', ARGV[1])
+if ARGV[1] ~= 'skipped' or get('status') ~= 'done' then set('status', ARGV[1]) end
 redis.call('HDEL', KEYS[1], 'claim', 'deliveries')
 if ARGV[2] ~= '' then
   local errors = cjson.decode(get('errors') or '[]')

@@ -66,7 +66,7 @@ class Tasks:
         task, now = self._kept(step.task, max(step.keep, step.lease)), self._now()
         if task.cancelled:
             return Started(Verdict.CANCELLED, task.deliveries)
-        if task.status == "done":
+        if task.status == "done" and step.lease:
             return Started(Verdict.DONE, task.deliveries)
         task.deliveries += 1
         if task.claim > now:
@@ -75,7 +75,8 @@ class Tasks:
             task.attempt, task.deliveries = step.attempt, 1
         if task.deliveries > step.cap:
             return Started(Verdict.POISON, task.deliveries)
-        task.status = "running"
+        if task.status != "done":
+            task.status = "running"
         if step.lease:
             task.claim = now + step.lease
         return Started(Verdict.GO, task.deliveries)
@@ -86,7 +87,9 @@ class Tasks:
                 deferred.deliveries -= 1
             return
         task = self._kept(step.task, step.keep)
-        task.status, task.claim, task.deliveries = step.status, 0, 0
+        task.claim = task.deliveries = 0
+        if step.status != "skipped" or task.status != "done":
+            task.status = step.status
         if step.error:
             task.errors = [*task.errors, step.error][-ERRORS_KEPT:]
 
