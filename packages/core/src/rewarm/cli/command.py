@@ -1,4 +1,4 @@
-"""The `rewarm` command: its groups and what all of them share."""
+"""The `rewarm` command: what its parts share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from typing import Any
 import click
 
 from ..errors import RewarmError
+from .apps import Apps
+from .dead import dead
 from .demo.command import demo
+from .doctor import adapters, doctor
+from .entries import inspect, invalidate, refresh
 
 
 class Fault(click.ClickException):
@@ -27,9 +31,13 @@ class Group(click.Group):
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--app", envvar="REWARM_APP", default="", metavar="MODULE:ATTRIBUTE", help="Or REWARM_APP.")
 @click.version_option(package_name="rewarm", message="rewarm %(version)s")
-def rewarm() -> None:
+@click.pass_context
+def rewarm(ctx: click.Context, app: str) -> None:
     """Caches kept warm and right from the task queue you already run."""
+    ctx.obj = Apps(app)
 
 
-rewarm.add_command(demo)
+for command in (inspect, invalidate, refresh, dead, doctor, adapters, demo):
+    rewarm.add_command(command)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -32,6 +32,14 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Seque
             for head, cell, width in zip(heads, row, widths, strict=True)
         ]
         click.echo("  ".join(cells).rstrip())
+
+
+def facts(named: Mapping[str, Any]) -> None:
+    """A name and a value a line; further lines of a value are set under its first."""
+    width = max(map(len, named))
+    for name, value in named.items():
+        click.secho(f"{name:<{width}}  ", dim=True, nl=False)
+        click.echo(f"\n{'':<{width}}  ".join(str(value).splitlines() or [""]))
 
 
 def _rich_table(heads: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str], title: str) -> None:

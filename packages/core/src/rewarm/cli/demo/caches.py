@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import threading
 import time
 from functools import cache
@@ -23,12 +24,12 @@ class Cache(Protocol):
 
 
 class Rewarmed:
-    """The demo's job. Edits are announced by tag and by key in turn, as both have fences of their own."""
+    """The demo's job. An edit is announced by tag or by key, as each has a fence of its own."""
 
     def __init__(self) -> None:
         from .jobs import app, package
 
-        self.app, self.package, self.by_tag = app, package, False
+        self.app, self.package, self.random = app, package, random.Random(0)
 
     def read(self, name: str) -> Answer:
         read = self.package.read(name)
@@ -39,8 +40,7 @@ class Rewarmed:
         return read.value, read.state
 
     def invalidate(self, name: str) -> None:
-        self.by_tag = not self.by_tag
-        if self.by_tag:
+        if self.random.random() < 0.5:
             self.app.invalidate(tags=[f"package:{name}"])
         else:
             self.package.invalidate(name)

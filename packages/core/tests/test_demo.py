@@ -1,0 +1,79 @@
+"""The demo as a user runs it: a process, and one JSON object."""
+
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+
+OUTCOMES = {"done", "skipped", "retried", "deferred", "dead"}
+
+
+def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rewarm.cli", "demo", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=100)
+
+
+@pytest.mark.parametrize(
+    ("queue", "store"),
+    [
+        ("threads", "memory"),
+        ("inline", "memory"),
+        ("asyncio", "memory"),
+        ("threads", "redis"),
+        pytest.param(
+            "celery", "redis",
+            marks=pytest.mark.skipif(not find_spec("rewarm_celery"), reason="rewarm_celery is not installed"),
+        ),
+    ],
+)  # fmt: skip
+def test_no_wrong_value_is_served_as_fresh(queue: str, store: str) -> None:
+    ended = demo("--queue", queue, "--store", store, "--seconds", "3", "--json")
+
+    assert ended.returncode == 0, ended.stderr
+    (line,) = ended.stdout.splitlines()
+    told = json.loads(line)
+    assert told["queue"] == queue
+    assert told["store"] == store
+    assert told["wrong_fresh"] == told["lost"] == 0
+    assert told["naive_wrong_fresh"] > 0
+    assert told["reads"] == told["hit"] + told["stale"] + told["miss"]
+    assert told["hit"]
+    assert told["miss"]
+    assert told["loads"] < told["naive"]["loads"]
+    assert set(told["tasks"]) == OUTCOMES
+    assert told["tasks"]["done"]
+    assert not told["tasks"]["dead"]
+
+
+def test_plain_text_that_fits_80_columns() -> None:
+    ended = demo("--seconds", "1")
+
+    assert ended.returncode == 0, ended.stderr
+    assert "\x1b" not in ended.stdout
+    assert "wrong values served as fresh" in ended.stdout
+    assert max(map(len, ended.stdout.splitlines())) <= 80
+
+
+def test_an_unknown_queue_says_what_is_there_and_what_to_install() -> None:
+    ended = demo("--queue", "carrier-pigeon")
+
+    assert ended.returncode == 2
+    assert "pip install rewarm-carrier-pigeon" in ended.stderr
+    assert "threads" in ended.stderr
+
+
+def test_a_memory_store_does_not_reach_workers() -> None:
+    pytest.importorskip("rewarm_celery")
+    ended = demo("--queue", "celery", "--store", "memory")
+
+    assert ended.returncode == 2
+    assert "--store redis" in ended.stderr
+
+
+def test_a_store_that_is_none() -> None:
+    ended = demo("--store", "floppy")
+
+    assert ended.returncode == 2
+    assert "redis://" in ended.stderr
