@@ -121,7 +121,7 @@ class Testbed(ABC):
         """More environment variables for workers."""
         return {}
 
-    def prepare(self, namespace: str) -> None:
+    def prepare(self, namespace: str) -> None:  # noqa: B027 (most queues need nothing)
         """Make what the queue needs before its first use: tables, exchanges. Called in the suite's process only."""
 
     def store(self, namespace: str) -> Any:

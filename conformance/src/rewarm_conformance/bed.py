@@ -1,0 +1,379 @@
+"""Lab and Bed: what checks drive. A lab has the servers of one test process, a bed one namespace and its workers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import pytest
+
+from rewarm import EnqueueError, Receipt, Route
+from rewarm.adapter import Adapter
+from rewarm.entry import Entry
+from rewarm.stores.base import Cancel, Start
+from rewarm.task import Task
+from rewarm.testing import CaptureAdapter
+from rewarm.worker import DELIVERIES, KEEP
+
+from . import checkers
+from .checkers import Broken, Judgement
+from .journal import History, Journal
+from .probe import LEASE, Probe
+from .process import Worker
+from .services import KINDS, Missing, Service, required
+from .testbed import Setting, Testbed
+
+PATIENCE = float(os.environ.get("REWARM_PATIENCE", "1"))
+QUIET = 0.5
+"""Seconds in which nothing more may happen."""
+ARRIVAL = 15.0
+"""Seconds for a payload to start on a running worker."""
+APPS = "rewarm_conformance.probe:app,rewarm_conformance.second:app"
+
+
+class CheckFailed(Exception):
+    """A rule did not hold. Only judgements raise it; all else that goes wrong is an error of suite or testbed."""
+
+    def __init__(self, broken: Broken) -> None:
+        super().__init__(f"expected {broken.expected}; seen: {broken.seen}")
+        self.broken = broken
+
+
+def judge(*judgements: Judgement) -> None:
+    """Raise CheckFailed for the first that did not hold."""
+    for broken in judgements:
+        if broken is not None:
+            raise CheckFailed(broken)
+
+
+class Sent(NamedTuple):
+    """A refresh that was sent."""
+
+    token: str
+    entry: Entry[Any]
+    receipt: Receipt
+
+
+class Lab:
+    """The servers, the scratch directory and the warm bed of one test process."""
+
+    def __init__(self, path: str, testbed: type[Testbed], strict: bool = False) -> None:
+        self.path, self.testbed_class, self.strict = path, testbed, strict
+        self.directory = Path(tempfile.mkdtemp(prefix="rewarm-lab-"))
+        self.journal = Journal(self.directory / "journal")
+        self.limit: float | None = None  # seconds that an unsupported check may wait
+        self.beds: list[Bed] = []
+        self.services: list[Service] = []
+        self.broker = self.service(testbed.broker) if testbed.broker else None
+        store = self.service("redis")
+        url = self.broker.url if self.broker else str(self.directory)
+        self.setting = Setting(url=url, store=store.url, directory=str(self.directory))
+        self.testbed = testbed(self.setting)
+        self.kept: Bed | None = None  # the warm one
+        self.smoke: Broken | bool | None = False  # False: not tried yet
+
+    def service(self, kind: str) -> Service:
+        """A new server, or a skip with the reason; a failure where it is required."""
+        try:
+            service = KINDS[kind]()
+        except Missing as error:
+            if self.strict or required(kind):
+                raise
+            pytest.skip(str(error))
+        self.services.append(service)
+        return service
+
+    def bed(self) -> Bed:
+        """A new namespace without a worker."""
+        bed = Bed(self)
+        self.beds.append(bed)
+        return bed
+
+    def warm(self) -> Bed:
+        """The namespace with a running worker that checks share if they stop and kill nothing."""
+        if self.kept is None or not self.kept.workers[0].alive:
+            self.kept = self.bed()
+            self.kept.start()
+        return self.kept
+
+    def cool(self) -> None:
+        """Stop the warm worker: the next check stops the broker, which it would notice."""
+        if self.kept is not None:
+            self.kept.close()
+            self.kept = None
+
+    @contextlib.contextmanager
+    def outage(self) -> Iterator[Service]:
+        """The broker, to be stopped; started again in any case. Untested without one."""
+        if self.broker is None:
+            pytest.skip("the testbed names no broker that could be stopped")
+        self.cool()
+        stopped = Outage(self.broker, self.journal)
+        try:
+            yield stopped
+        finally:
+            stopped.start()
+
+    def try_smoke(self) -> Broken | None:
+        """SMOKE-01, once: what was wrong, or None."""
+        if self.smoke is False:
+            self.kept = self.bed()
+            self.kept.start(ready=False)
+            self.smoke = self.kept.ready()
+        assert not isinstance(self.smoke, bool)
+        return self.smoke
+
+    def close(self) -> None:
+        for bed in self.beds:
+            bed.close()
+        for service in self.services:
+            service.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class Outage(Service):
+    """A broker whose stops and starts are in the journal. Starts at most once per stop."""
+
+    def __init__(self, broker: Service, journal: Journal) -> None:
+        self.broker, self.journal, self.url, self.down = broker, journal, broker.url, False
+
+    def stop(self) -> None:
+        self.broker.stop()
+        self.down = True
+        self.journal.write("broker-stop")
+
+    def start(self) -> None:
+        if self.down:
+            self.down = False
+            self.broker.start()
+            self.journal.write("broker-start")
+
+    def close(self) -> None: ...
+
+    def version(self) -> str:
+        return self.broker.version()
+
+
+class Bed:
+    """One namespace: an application that sends, and workers."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab, self.testbed, self.journal = lab, lab.testbed, lab.journal
+        self.namespace = "rw" + uuid.uuid4().hex[:10]
+        self.workers: list[Worker] = []
+        self.since = time.monotonic()  # of the check that uses it
+        self.testbed.prepare(self.namespace)
+        self.probe = self.producer()
+        self.app, self.adapter = self.probe.app, self.probe.adapter
+
+    # --- sending
+
+    def producer(self, **settings: Any) -> Probe:
+        """Another sender of this namespace, as a second process would be one."""
+        return Probe(self.lab.testbed_class(self.lab.setting), self.namespace, self.journal, **settings)
+
+    def send(self, job: str, *args: Any, token: str = "", **options: Any) -> Sent:
+        """Refresh an entry of a probe's job. `options` go to `Entry.refresh`. A refusal fails the check."""
+        token = token or new_token()
+        entry = self.app.jobs[job].entry(token, *args)
+        self.journal.write("sent", token)
+        try:
+            return Sent(token, entry, entry.refresh(**options))
+        except EnqueueError as error:
+            raise CheckFailed(Broken("the queue takes the payload", f"EnqueueError: {error}")) from error
+
+    def tokens(self, count: int, job: str = "ok", *args: Any, **options: Any) -> list[str]:
+        return [self.send(job, *args, **options).token for _ in range(count)]
+
+    def task(self, job: str, *args: Any) -> Task:
+        """A refresh that holds its place in the store and was not sent."""
+        runtime, captured = self.app.runtime, CaptureAdapter()
+        before, runtime.adapter = runtime.adapter, captured
+        try:
+            self.app.jobs[job].entry(*args).refresh()
+        finally:
+            runtime.adapter = before
+        return captured.tasks[0]
+
+    def post(self, task: Task | str, **fields: Any) -> str | None:
+        """Give a payload to the queue as it is, `fields` added -> the queue's id."""
+        payload = task if isinstance(task, str) else json.dumps({**json.loads(task.dumps()), **fields})
+        token = "" if isinstance(task, str) else str((task.args or [""])[0])
+        self.journal.write("sent", token)
+        return self.adapter.enqueue(payload, route=Route(), delay=0.0)
+
+    def cancel(self, task: Task) -> None:
+        """Ask that a task not run."""
+        self.app.runtime.run([Cancel(self.app.runtime.record(task.id), KEEP)])
+
+    def pretend_deliveries(self, id: str, count: int) -> None:
+        """As if so many deliveries of a task had not ended."""
+        record = self.app.runtime.record(id)
+        self.app.runtime.run([Start(record, 1, 0, DELIVERIES, KEEP) for _ in range(count)])
+
+    # --- workers
+
+    def plain_environment(self) -> dict[str, str]:
+        """This process's, with its import path."""
+        return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+    def start(self, queue: str | None = None, *, ready: bool = True, apps: str | None = APPS) -> Worker:
+        """Start a worker; by default wait until a ping has run in it."""
+        argv = self.testbed.worker(self.namespace, queue)
+        environment = {
+            "REWARM_TESTBED": self.lab.path, "REWARM_NAMESPACE": self.namespace, "REWARM_JOURNAL": self.journal.path,
+            "REWARM_SETTING": self.lab.setting.dumps(), "PYTHONPATH": self.plain_environment()["PYTHONPATH"],
+            **({"REWARM_APP": apps} if apps else {}), **self.testbed.environment(self.namespace),
+        }  # fmt: skip
+        log = self.lab.directory / f"{self.namespace}-{len(self.workers)}.log"
+        worker = Worker(argv, environment, log)
+        self.workers.append(worker)
+        self.journal.write("spawn", worker=worker.process.pid)
+        if ready and (broken := self.ready(worker, queue)) is not None:
+            raise RuntimeError(f"a worker did not become ready: {broken.seen}\n{worker.tail()}")
+        return worker
+
+    def ready(self, worker: Worker | None = None, queue: str | None = None) -> Broken | None:
+        """Ping through the queue until this worker has answered."""
+        worker = worker or self.workers[-1]
+        deadline = time.monotonic() + max(10.0, self.testbed.boot_seconds * PATIENCE)
+        pings: list[str] = []
+        while time.monotonic() < deadline and worker.alive:
+            options = {"route": Route(queue)} if queue else {}
+            pings += self.tokens(len(self.workers), "slow", 0.02 if len(self.workers) > 1 else 0.0, **options)
+            history = self.wait(lambda h: checkers.starts(h, pings).total() == len(pings), 1.0, whole=True)
+            mine = {one.pid for one in history if one.token in pings} | {
+                one.ppid for one in history if one.token in pings
+            }
+            if worker.owns(*mine):
+                return None
+        state = "runs" if worker.alive else f"ended with status {worker.process.returncode}"
+        return Broken("a ping runs in a worker", f"no ping ran; the worker {state}: {' '.join(worker.argv)}")
+
+    def kill(self, worker: Worker | None = None) -> float:
+        """SIGKILL to a worker's whole tree -> the instant."""
+        worker = worker or self.workers[-1]
+        worker.kill()
+        self.journal.write("kill", worker=worker.process.pid)
+        return time.monotonic()
+
+    def stop(self, worker: Worker | None = None) -> int | None:
+        """Ask a worker to stop -> its exit status, None if it had to be killed."""
+        worker = worker or self.workers[-1]
+        self.journal.write("term", worker=worker.process.pid)
+        return worker.stop(self.patience(self.testbed.stop_seconds), self.testbed.stop_signal)
+
+    @contextlib.contextmanager
+    def supervised(self) -> Iterator[None]:
+        """A worker that dies is replaced, as a service manager would."""
+        ended = threading.Event()
+
+        def watch() -> None:
+            while not ended.wait(0.05):
+                if not any(worker.alive for worker in self.workers):
+                    self.start(ready=False)
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def close(self) -> None:
+        for worker in self.workers:
+            if worker.alive:
+                worker.kill()
+        self.app.close()
+
+    # --- waiting
+
+    def patience(self, seconds: float) -> float:
+        return min(seconds * PATIENCE, self.lab.limit or seconds * PATIENCE)
+
+    @property
+    def recovery(self) -> float:
+        """Seconds until what a killed worker held has started again, at worst."""
+        return self.testbed.redelivery_seconds + self.testbed.boot_seconds + LEASE
+
+    def until_sent(self, probe: Probe, token: str, seconds: float = ARRIVAL) -> None:
+        """Send until the queue takes it: it may need a moment. A check fails if it never does."""
+        deadline = time.monotonic() + self.patience(seconds)
+        while True:
+            try:
+                probe.app.jobs["ok"].refresh(token)
+                return
+            except EnqueueError as error:
+                if time.monotonic() > deadline:
+                    raise CheckFailed(Broken("the queue takes payloads again", f"EnqueueError: {error}")) from error
+            time.sleep(0.1)
+
+    @property
+    def history(self) -> History:
+        return self.journal.history()
+
+    def wait(self, done: Callable[[History], object], seconds: float = ARRIVAL, *, whole: bool = False) -> History:
+        """Poll until `done` or the deadline. `whole`: regardless of patience."""
+        deadline = time.monotonic() + (seconds if whole else self.patience(seconds))
+        while not done(history := self.history) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return history
+
+    def started(self, *tokens: str, times: int = 1, seconds: float = ARRIVAL) -> History:
+        """Wait until each has started so often."""
+        return self.wait(lambda h: all(checkers.starts(h, tokens)[token] >= times for token in tokens), seconds)
+
+    def finished(self, *tokens: str, times: int = 1, seconds: float = ARRIVAL) -> History:
+        """Wait until so many deliveries of each have ended."""
+        return self.wait(lambda h: all(len(checkers.ends(h, token)) >= times for token in tokens), seconds)
+
+    def quiet(self, broken: Callable[[History], object], seconds: float = QUIET) -> History:
+        """Nothing more may happen: wait, or see that something did."""
+        return self.wait(broken, seconds)
+
+    def open_gate(self, token: str) -> None:
+        self.probe.gate(token).touch()
+
+    def letters(self) -> list[Any]:
+        """The application's dead letters."""
+        return self.app.dead.list()
+
+    def eager(self, *, switch: bool = False, **settings: Any) -> Probe:
+        """A sender in eager mode, in memory: by the queue's own switch, or with its adapter's flag raised."""
+        probe = self.producer()
+        if switch:
+            self.testbed.make_eager(probe.native)
+        else:
+            probe.adapter.__class__ = eager_class(type(probe.adapter))
+        probe.app.configure(store="memory", **settings)
+        return probe
+
+
+def eager_class(cls: type[Adapter]) -> type[Adapter]:
+    """The adapter with `eager` raised, whatever its queue says."""
+    return type(f"Eager{cls.__name__}", (cls,), {"eager": True})
+
+
+def without(cls: type[Adapter], capabilities: Collection[str], hidden: str) -> type[Adapter]:
+    """The adapter without one of its capabilities."""
+    return type(f"Limited{cls.__name__}", (cls,), {"capabilities": frozenset(capabilities) - {hidden}})
+
+
+def new_token() -> str:
+    return uuid.uuid4().hex[:12]
+
+
+def untested(reason: str) -> NoReturn:
+    """The testbed lacks a control."""
+    pytest.skip(reason)

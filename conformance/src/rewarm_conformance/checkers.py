@@ -1,0 +1,176 @@
+"""Pure judgements over a history: each returns None, or what was expected and what was seen instead."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
+
+from .journal import Event, History
+
+EARLY = 0.06
+"""Seconds before its due time at which a payload counts as due (the core's own 0.05, and the clock's grain)."""
+
+
+class Broken(NamedTuple):
+    """What a rule expected, and what the history shows."""
+
+    expected: str
+    seen: str
+
+
+Judgement = Broken | None
+
+
+def of(history: History, event: str, token: str | None = None, attempt: int | None = None) -> list[Event]:
+    """The events of one kind."""
+    return [
+        one for one in history
+        if one.event == event and token in (None, one.token) and attempt in (None, one.attempt)
+    ]  # fmt: skip
+
+
+def ends(history: History, token: str, *outcomes: str) -> list[Event]:
+    """The deliveries that ended, with one of these outcomes if any are given."""
+    return [one for one in of(history, "end", token) if not outcomes or one.data["outcome"] in outcomes]
+
+
+def starts(history: History, tokens: Iterable[str]) -> Counter[str]:
+    """How often each started."""
+    wanted = set(tokens)
+    return Counter(one.token for one in history if one.event == "start" and one.token in wanted)
+
+
+def ran_at_least_once(history: History, tokens: Collection[str]) -> Judgement:
+    seen = starts(history, tokens)
+    if lost := [token for token in tokens if not seen[token]]:
+        return Broken(f"{len(tokens)} payloads start", f"{len(lost)} of {len(tokens)} payloads never started")
+    return None
+
+
+def at_most(history: History, tokens: Collection[str], limit: int = 1) -> Judgement:
+    seen = starts(history, tokens)
+    if many := [token for token in tokens if seen[token] > limit]:
+        worst = max(seen[token] for token in many)
+        expected = f"at most {limit} start{'s' if limit > 1 else ''} of each payload"
+        return Broken(expected, f"{len(many)} of {len(tokens)} payloads started more often, up to {worst} times")
+    return None
+
+
+def ran_once(history: History, tokens: Collection[str]) -> Judgement:
+    return ran_at_least_once(history, tokens) or at_most(history, tokens)
+
+
+def never_started(history: History, tokens: Collection[str]) -> Judgement:
+    seen = starts(history, tokens)
+    if wrong := [token for token in tokens if seen[token]]:
+        return Broken("no start", f"{len(wrong)} of {len(tokens)} payloads started")
+    return None
+
+
+def attempts(history: History, token: str, expected: Sequence[int]) -> Judgement:
+    seen = [one.attempt for one in of(history, "start", token)]
+    return None if seen == list(expected) else Broken(f"attempts {list(expected)}", f"attempts {seen}")
+
+
+def all_attempts(history: History, token: str, expected: int) -> Judgement:
+    """Every start was of this attempt."""
+    wrong = [one.attempt for one in of(history, "start", token) if one.attempt != expected]
+    return Broken(f"every start is attempt {expected}", f"a start was attempt {wrong[0]}") if wrong else None
+
+
+def not_before(start: Event | None, floor: float, what: str) -> Judgement:
+    """`floor`: the earliest instant."""
+    if start is not None and start.t < floor - EARLY:
+        return Broken(f"{what} not before its time", f"{what} started {floor - start.t:.2f} s too early")
+    return None
+
+
+def within(start: Event | None, ceiling: float, what: str) -> Judgement:
+    """`ceiling`: the latest instant."""
+    if start is None:
+        return Broken(f"{what} starts", f"{what} never started")
+    if start.t > ceiling:
+        return Broken(f"{what} starts in time", f"{what} started {start.t - ceiling:.2f} s too late")
+    return None
+
+
+def ended(history: History, token: str, outcome: str, reason: str = "") -> Judgement:
+    """Some delivery ended so, for a reason that holds this text."""
+    seen = ends(history, token)
+    if any(one.data["outcome"] == outcome and reason in one.data["reason"] for one in seen):
+        return None
+    wanted = outcome + (f" ({reason})" if reason else "")
+    told = ", ".join(f"{one.data['outcome']} ({one.data['reason']})" for one in seen) or "no delivery ended"
+    return Broken(f"a delivery ends as {wanted}", told)
+
+
+def buried(history: History, id: str, times: int = 1) -> Judgement:
+    """The payload became a dead letter, so often."""
+    seen = sum(one.event == "dead" and one.id == id for one in history)
+    return None if seen == times else Broken(f"reported dead {times} times", f"reported dead {seen} times")
+
+
+def deliveries(history: History, token: str, limit: int, what: str = "payload") -> Judgement:
+    """Each attempt of the payload was delivered at most so often."""
+    seen = Counter(one.attempt for one in of(history, "end", token))
+    worst = max(seen.values(), default=0)
+    if worst <= limit:
+        return None
+    return Broken(f"each attempt of the {what} is delivered {limit} times", f"one was delivered {worst} times")
+
+
+def no_overlap(history: History, token: str) -> Judgement:
+    """No run of it began while another one was still going on."""
+    open_runs = 0
+    for one in history:
+        if one.token == token and one.event in ("start", "done", "failed"):
+            open_runs += 1 if one.event == "start" else -1
+            if open_runs > 1:
+                return Broken("one run at a time", "two runs at the same time")
+    return None
+
+
+def followed(history: History, token: str) -> Judgement:
+    """Each start of attempt 1 has a delivery of attempt 2 of its own."""
+    first, second = len(of(history, "start", token, 1)), len(of(history, "end", token, 2))
+    if second >= first > 0:
+        return None
+    return Broken("each failed attempt 1 is followed by an attempt 2", f"{first} attempts 1, but {second} attempts 2")
+
+
+def not_dropped(history: History, token: str) -> Judgement:
+    """While the first copy ran, a duplicate was deferred, and none was skipped or buried."""
+    first, done = of(history, "start", token), of(history, "done", token)
+    until = done[0].t if done else float("inf")
+    meanwhile = [one for one in of(history, "end", token) if first and first[0].t < one.t < until]
+    for one in meanwhile:
+        if one.data["outcome"] != "deferred":
+            return Broken("a duplicate is deferred while the first copy runs", f"it was {one.data['outcome']}")
+    return None if meanwhile else Broken("a duplicate is deferred while the first copy runs", "no delivery ended")
+
+
+def overtaken(history: History, late: str, early: Collection[str], limit: int) -> Judgement:
+    """`late` started before all but `limit` of `early`."""
+    order = [one.token for one in of(history, "start") if one.token == late or one.token in early]
+    if late not in order:
+        return Broken("the higher priority starts", "it never started")
+    ahead = order.index(late)
+    if ahead <= limit:
+        return None
+    return Broken(f"at most {limit} lower ones before the higher priority", f"{ahead} lower ones before it")
+
+
+def shared(history: History, tokens: Collection[str], groups: Sequence[Collection[int]]) -> Judgement:
+    """Each group of processes ran something."""
+    seen = {one.pid for one in of(history, "start") if one.token in tokens}
+    idle = [group for group in groups if seen.isdisjoint(group)]
+    return Broken(f"{len(groups)} workers share the load", f"{len(idle)} of them ran nothing") if idle else None
+
+
+def same(what: str, expected: object, seen: object) -> Judgement:
+    return None if expected == seen else Broken(f"{what}: {expected}", f"{what}: {seen}")
+
+
+def holds(fact: object, expected: str, seen: str) -> Judgement:
+    return None if fact else Broken(expected, seen)

@@ -1,0 +1,153 @@
+"""DELIVER: payloads reach a worker, once, not early, and in the right queue."""
+
+import time
+
+from rewarm import EnqueueError, Route
+
+from .. import checkers
+from ..bed import ARRIVAL, QUIET, Bed, Lab, judge, new_token, without
+from ..plugin import check
+from ..rules import DELAY
+
+
+@check("DELIVER-01")
+def test_deliver_01(warm: Bed) -> None:
+    tokens = warm.tokens(20)
+    warm.finished(*tokens)
+    history = warm.quiet(lambda h: checkers.at_most(h, tokens))
+    judge(checkers.ran_once(history, tokens), *(checkers.deliveries(history, token, 1) for token in tokens))
+
+
+@check("DELIVER-02")
+def test_deliver_02(bed: Bed) -> None:
+    tokens = bed.tokens(5)
+    bed.start(ready=False)
+    judge(checkers.ran_once(bed.started(*tokens, seconds=ARRIVAL + bed.testbed.boot_seconds), tokens))
+
+
+@check("DELIVER-03")
+def test_deliver_03(warm: Bed) -> None:
+    ids = [warm.post(warm.task("ok", new_token())) for _ in range(10)]
+    judge(
+        checkers.holds(all(isinstance(id, str) and id for id in ids), "non-empty strings", f"{ids[0]!r}"),
+        checkers.holds(len(set(ids)) == len(ids), "10 different ids", f"{len(set(ids))} different ids"),
+    )
+
+
+@check("DELIVER-04")
+def test_deliver_04(lab: Lab) -> None:
+    with lab.outage() as broker:
+        bed = lab.bed()
+        broker.stop()
+        began = time.monotonic()
+        try:
+            bed.app.jobs["ok"].refresh(new_token())
+        except EnqueueError:
+            seconds, limit = time.monotonic() - began, bed.patience(30)
+            judge(checkers.holds(seconds < limit, f"EnqueueError within {limit:.0f} s", f"it took {seconds:.0f} s"))
+        else:
+            judge(checkers.holds(False, "EnqueueError", "enqueue returned as if nothing were wrong"))
+
+
+@check("DELIVER-05")
+def test_deliver_05(bed: Bed) -> None:
+    workers = [bed.start(), bed.start()]
+    tokens = bed.tokens(60, "slow", 0.05)
+    bed.finished(*tokens, seconds=2 * ARRIVAL)
+    history = bed.quiet(lambda h: checkers.at_most(h, tokens))
+    ran = {(one.pid, one.ppid) for one in checkers.of(history, "start") if one.token in tokens}
+    idle = [worker for worker in workers if not any(worker.owns(*pids) for pids in ran)]
+    judge(
+        checkers.ran_once(history, tokens),
+        checkers.holds(not idle, "two workers share the load", f"{len(idle)} of 2 workers ran nothing"),
+    )
+
+
+@check("DELIVER-06")
+def test_deliver_06(warm: Bed) -> None:
+    sent = warm.send("ok", delay=1.0)
+    history = warm.started(sent.token)
+    (asked,) = checkers.of(history, "sent", sent.token)
+    start = next(iter(checkers.of(history, "start", sent.token)), None)
+    judge(
+        checkers.ran_once(history, [sent.token]),
+        checkers.not_before(start, asked.t + 1.0, "a payload delayed by 1 s"),
+    )
+
+
+@check("DELIVER-07")
+def test_deliver_07(warm: Bed) -> None:
+    probe, token = warm.producer(), new_token()
+    adapter = probe.adapter
+    adapter.__class__ = without(type(adapter), adapter.capabilities, DELAY)
+    try:
+        probe.app.jobs["ok"].entry(token).refresh(delay=2.0)
+        refused = False
+    except EnqueueError:
+        refused = True
+    history = warm.quiet(lambda h: checkers.never_started(h, [token]))
+    judge(
+        checkers.never_started(history, [token]),
+        checkers.holds(refused, "EnqueueError for a delay", "the payload was taken"),
+    )
+
+
+@check("DELIVER-08")
+def test_deliver_08(warm: Bed) -> None:
+    delay = min(8.0, 2.5 * (warm.adapter.max_hop or 1.0))
+    sent = warm.send("ok", delay=delay)
+    warm.started(sent.token, seconds=delay + ARRIVAL)
+    history = warm.quiet(lambda h: checkers.at_most(h, [sent.token]))
+    (asked,) = checkers.of(history, "sent", sent.token)
+    start = next(iter(checkers.of(history, "start", sent.token)), None)
+    judge(
+        checkers.ran_once(history, [sent.token]),
+        checkers.not_before(start, asked.t + delay, f"a payload delayed by {delay:.1f} s"),
+        checkers.all_attempts(history, sent.token, 1),
+    )
+
+
+@check("DELIVER-09")
+def test_deliver_09(warm: Bed) -> None:
+    expired, satisfied, cancelled = (warm.task("ok", new_token()) for _ in range(3))
+    warm.app.jobs["ok"].reload(satisfied.args[0])
+    warm.cancel(cancelled)
+    warm.post(expired, not_after=time.time() - 1)
+    warm.post(satisfied)
+    warm.post(cancelled)
+    tokens = [task.args[0] for task in (expired, satisfied, cancelled)]
+    history = warm.finished(*tokens)
+    judge(
+        checkers.ended(history, tokens[0], "skipped", "expired"),
+        checkers.ended(history, tokens[1], "skipped", "its place is gone"),
+        checkers.ended(history, tokens[2], "skipped", "cancelled"),
+        checkers.same(
+            "starts in a worker",
+            0,
+            sum(one.id != "" for one in history if one.event == "start" and one.token in tokens),
+        ),
+    )
+
+
+@check("DELIVER-10")
+def test_deliver_10(bed: Bed) -> None:
+    other = f"{bed.namespace}-other"
+    bed.start()
+    there = bed.tokens(3, route=Route(other))
+    here = bed.tokens(3)
+    bed.started(*here)
+    history = bed.quiet(lambda h: checkers.never_started(h, there), 2 * QUIET)
+    judge(checkers.never_started(history, there), checkers.ran_once(history, here))
+    bed.kill()
+    bed.start(other)
+    here = bed.tokens(3)
+    bed.started(*there)
+    history = bed.quiet(lambda h: checkers.never_started(h, here), 2 * QUIET)
+    judge(checkers.ran_once(history, there), checkers.never_started(history, here))
+
+
+@check("DELIVER-11")
+def test_deliver_11(warm: Bed) -> None:
+    parent = warm.send("spawns", 3).token
+    children = [f"{parent}.{number}" for number in range(3)]
+    judge(checkers.ran_once(warm.finished(parent, *children), [parent, *children]))

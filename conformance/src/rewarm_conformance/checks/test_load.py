@@ -1,0 +1,58 @@
+"""ORDER and LOAD: priorities, many payloads, and random kills."""
+
+import random
+import secrets
+import time
+
+from rewarm import Route
+
+from .. import checkers
+from ..bed import ARRIVAL, Bed, judge
+from ..plugin import check
+
+MANY = 1000
+SOME = 200
+
+
+@check("ORDER-01")
+def test_order_01(bed: Bed) -> None:
+    low = bed.tokens(20, "slow", 0.02, route=Route(priority="low"))
+    high = bed.send("slow", 0.02, route=Route(priority="high")).token
+    bed.start(ready=False)
+    history = bed.started(high, *low, seconds=ARRIVAL + bed.testbed.boot_seconds)
+    judge(checkers.ran_at_least_once(history, [high]), checkers.overtaken(history, high, low, 5))
+
+
+@check("LOAD-01")
+def test_load_01(bed: Bed) -> None:
+    for _ in range(4):
+        bed.start(ready=False)
+    tokens = bed.tokens(MANY)
+    bed.finished(*tokens, seconds=6 * ARRIVAL)
+    judge(checkers.ran_once(bed.quiet(lambda h: checkers.at_most(h, tokens)), tokens))
+
+
+@check("LOAD-02")
+def test_load_02(bed: Bed) -> None:
+    seed = secrets.randbits(32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    for _ in range(3):
+        bed.start(ready=False)
+    tokens = bed.tokens(SOME, "slow", 0.01)
+    began = time.monotonic()
+    for _ in range(3):
+        _wait_for_more(bed, chance.randrange(5, 30))
+        bed.kill(chance.choice([worker for worker in bed.workers if worker.alive]))
+        bed.start(ready=False)
+    history = bed.wait(
+        lambda h: all(checkers.ends(h, token, "done") for token in tokens), 4 * ARRIVAL + 2 * bed.recovery
+    )
+    lost = [token for token in tokens if not checkers.ends(history, token, "done")]
+    told = f"{len(lost)} of {SOME} were lost within {time.monotonic() - began:.0f} s (seed {seed})"
+    judge(checkers.holds(not lost, f"all {SOME} payloads end", told))
+
+
+def _wait_for_more(bed: Bed, count: int) -> None:
+    enough = len(checkers.of(bed.history, "done")) + count
+    bed.wait(lambda h: len(checkers.of(h, "done")) >= enough, 5.0)

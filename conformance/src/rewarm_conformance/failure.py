@@ -1,0 +1,49 @@
+"""What a failed check prints: rule, expected, seen, history, the worker's log, usual causes, how to run it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from .bed import Bed
+from .checkers import Broken
+from .journal import Event
+from .rules import Rule
+
+ROWS = 30
+
+
+def told(rule: Rule, broken: Broken, bed: Bed, cell: Mapping[str, str], again: str) -> str:
+    """The whole text."""
+    rows = [
+        (rule.id, rule.sentence),
+        ("adapter", " · ".join(f"{name} {version}" for name, version in cell.items())),
+        ("expected", broken.expected),
+        ("seen", broken.seen),
+    ]
+    rows.append(("history", table(evidence(bed))))
+    if bed.workers:
+        rows.append(("worker", bed.workers[-1].tail() or "its log is empty"))
+    rows += [("usual", rule.causes.replace("; ", "\n")), ("again", again)]
+    return "\n".join(_row(*row) for row in rows)
+
+
+def evidence(bed: Bed) -> list[Event]:
+    """The last events of this check."""
+    return [event for event in bed.history if event.t >= bed.since][-ROWS:]
+
+
+def table(events: Iterable[Event]) -> str:
+    """Events as lines; instants are seconds since the first."""
+    lines, began = [f"{'t':>8}  {'pid':>7}  {'event':<12} {'id':<8} attempt"], None
+    for event in events:
+        began = event.t if began is None else began
+        what = (event.id or event.token)[:8]
+        note = " ".join(str(event.data[name]) for name in ("outcome", "reason", "error") if event.data.get(name))
+        attempt = event.attempt or ""
+        lines.append(f"{event.t - began:8.3f}  {event.pid:>7}  {event.event:<12} {what:<8} {attempt} {note}".rstrip())
+    return "\n".join(lines)
+
+
+def _row(name: str, text: str) -> str:
+    first, *more = text.splitlines() or [""]
+    return "\n".join([f"{name:<10} {first}", *(f"{'':<10} {line}" for line in more)])

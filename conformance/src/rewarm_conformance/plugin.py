@@ -1,0 +1,199 @@
+"""The pytest plugin: options, the `bed` fixtures, verdicts."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from . import failure, rules
+from .bed import Bed, CheckFailed, Lab
+from .cell import Cell, describe
+from .checkers import Broken
+from .probe import locate
+from .report import Collector
+from .rules import PROFILES, RULES, Rule
+from .testbed import Testbed
+from .verdicts import RED, Verdict, verdict
+
+SHORT = 5.0
+"""Seconds that a check of an undeclared capability waits."""
+AGAIN = "pytest --pyargs rewarm_conformance --rewarm-testbed {testbed} --rewarm-check {check}"
+LAB = pytest.StashKey[Lab]()
+CELL = pytest.StashKey[Cell]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("rewarm", "conformance of a queue adapter")
+    group.addoption("--rewarm-testbed", metavar="MODULE:CLASS", help="the testbed to check")
+    group.addoption("--rewarm-store", metavar="MODULE:FUNCTION", help="a function that makes the store to check")
+    group.addoption("--rewarm-check", action="append", default=[], metavar="ID", help="only this check (repeatable)")
+    group.addoption("--rewarm-profile", choices=PROFILES, default="full", help="only the checks of this profile")
+    group.addoption("--rewarm-report", metavar="FILE", help="write a JSON report")
+    group.addoption("--rewarm-list", action="store_true", help="print the checks and exit")
+    group.addoption("--rewarm-strict", action="store_true", help="a missing server or control is a failure")
+
+
+def check(id: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function the check of a rule."""
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        function.rule = RULES[id]  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+def rule_of(item: pytest.Item) -> Rule | None:
+    return getattr(getattr(item, "function", None), "rule", None)
+
+
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    if not config.option.rewarm_list:
+        return None
+    for rule in rules.RULES.values():
+        needs = ",".join(rule.requires) or "-"
+        print(f"{rule.id:<11} {rule.profile:<8} {needs:<12} {rule.sentence}")
+    return 0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if unknown := set(config.option.rewarm_check) - set(RULES):
+        raise pytest.UsageError(f"no check {sorted(unknown)[0]}; see --rewarm-list")
+    if config.option.rewarm_testbed:
+        testbed = testbed_class(config)
+        if unknown := set(testbed.known_failures) - set(RULES):
+            raise pytest.UsageError(f"known_failures names {sorted(unknown)[0]}, which is no check")
+        config.pluginmanager.register(Collector(config), "rewarm-collector")
+
+
+def testbed_class(config: pytest.Config) -> type[Testbed]:
+    path = config.option.rewarm_testbed
+    try:
+        found = locate(path)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise pytest.UsageError(f"--rewarm-testbed {path}: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Testbed)):
+        raise pytest.UsageError(f"--rewarm-testbed {path} is no Testbed class")
+    return found
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    options = config.option
+    kept: list[pytest.Item] = []
+    rest: list[pytest.Item] = []
+    for item in items:
+        if (rule := rule_of(item)) is None:
+            kept.append(item)
+            continue
+        wanted = rules.in_profile(rule, options.rewarm_profile) and rule.id in (options.rewarm_check or RULES)
+        (kept if wanted and options.rewarm_testbed else rest).append(item)
+    config.hook.pytest_deselected(items=rest)
+    items[:] = kept
+
+
+@pytest.fixture(scope="session")
+def rewarm_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """The servers of this test process."""
+    option = request.config.option
+    lab = Lab(option.rewarm_testbed, testbed_class(request.config), option.rewarm_strict)
+    request.config.stash[LAB] = lab
+    try:
+        request.config.stash[CELL] = describe(lab)
+        yield lab
+    finally:
+        lab.close()
+
+
+@pytest.fixture
+def lab(request: pytest.FixtureRequest, rewarm_lab: Lab) -> Iterator[Lab]:
+    """The lab, when a ping has run. Limits the waits of a check whose capability is not declared."""
+    rule = rule_of(request.node)
+    if rule is not None and rule.id != "SMOKE-01" and rewarm_lab.try_smoke() is not None:
+        pytest.skip("SMOKE-01 failed: the testbed is wrong, not the adapter")
+    rewarm_lab.limit = None if declared(rule, request.config.stash[CELL]) else SHORT
+    beds = list(rewarm_lab.beds)
+    yield rewarm_lab
+    rewarm_lab.limit = None
+    for bed in rewarm_lab.beds:
+        if bed not in beds and bed is not rewarm_lab.kept:
+            bed.close()
+
+
+@pytest.fixture
+def warm(lab: Lab) -> Bed:
+    """A namespace with a worker, shared by checks that stop and kill nothing."""
+    bed = lab.warm()
+    bed.since = time.monotonic()
+    return bed
+
+
+@pytest.fixture
+def bed(lab: Lab) -> Bed:
+    """A namespace of this check's own, without a worker."""
+    return lab.bed()
+
+
+def declared(rule: Rule | None, cell: Cell | None) -> bool:
+    """Does the adapter declare every capability that the rule needs?"""
+    return rule is None or cell is None or set(rule.requires) <= set(cell.capabilities)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    rule, error = rule_of(item), call.excinfo.value if call.excinfo else None
+    if rule is None or call.when == "teardown" or (call.when == "setup" and error is None):
+        return report
+    found, why = _verdict(item, rule, error)
+    broken = error.broken if isinstance(error, CheckFailed) else None
+    if found in RED and found is not Verdict.ERROR:
+        report.outcome, report.longrepr = "failed", _text(item, rule, broken, why)
+    elif broken is not None:
+        report.outcome, report.wasxfail = "skipped", why
+    elif found is Verdict.UNTESTED and item.config.option.rewarm_strict:
+        report.outcome, report.longrepr = "failed", f"{rule.id} is untested, and --rewarm-strict is on: {error}"
+    result: dict[str, Any] = {"verdict": found, "seconds": round(call.duration, 2)}
+    if broken is not None:
+        result |= {"expected": broken.expected, "seen": broken.seen}
+    elif found is not Verdict.PASS:
+        result["seen"] = str(error or why)
+    if found is Verdict.KNOWN:
+        result["issue"] = testbed_class(item.config).known_failures[rule.id]
+    cell = item.config.stash.get(CELL, None)
+    told = json.dumps([rule.id, result, cell and asdict(cell)])
+    report.user_properties.append(("rewarm", told))  # travels to the controller of pytest-xdist
+    return report
+
+
+def _verdict(item: pytest.Item, rule: Rule, error: BaseException | None) -> tuple[Verdict, str]:
+    end = "error"
+    if error is None:
+        end = "held"
+    elif isinstance(error, CheckFailed):
+        end = "broke"
+    elif isinstance(error, pytest.skip.Exception):
+        end = "skipped"
+    known = rule.id in testbed_class(item.config).known_failures
+    return verdict(end, declared=declared(rule, item.config.stash.get(CELL, None)), known=known)
+
+
+def _text(item: pytest.Item, rule: Rule, broken: Broken | None, why: str) -> str:
+    if broken is None:
+        return f"{rule.id}  {rule.sentence}\n{why}"
+    lab, cell = item.config.stash[LAB], item.config.stash[CELL]
+    given = [one for one in getattr(item, "funcargs", {}).values() if isinstance(one, Bed)]
+    again = AGAIN.format(testbed=item.config.option.rewarm_testbed, check=rule.id)
+    return failure.told(rule, broken, (given or lab.beds)[-1], cell.versions, again)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    with contextlib.suppress(KeyError):
+        config.stash[LAB].close()
