@@ -29,7 +29,7 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
     ],
 )  # fmt: skip
 def test_no_wrong_value_is_served_as_fresh(queue: str, store: str) -> None:
-    ended = demo("--queue", queue, "--store", store, "--seconds", "3", "--json")
+    ended = demo("--queue", queue, "--store", store, "--seconds", "5", "--json")
 
     assert ended.returncode == 0, ended.stderr
     (line,) = ended.stdout.splitlines()
@@ -37,11 +37,11 @@ def test_no_wrong_value_is_served_as_fresh(queue: str, store: str) -> None:
     assert told["queue"] == queue
     assert told["store"] == store
     assert told["wrong_fresh"] == told["lost"] == 0
-    assert told["naive_wrong_fresh"] > 0
+    assert told["naive_wrong_fresh"] > 0  # else the traffic is too tame to tell a broken cache from a right one
     assert told["reads"] == told["hit"] + told["stale"] + told["miss"]
     assert told["hit"]
     assert told["miss"]
-    assert told["loads"] < told["naive"]["loads"]
+    assert told["loads"] < told["reads"]
     assert set(told["tasks"]) == OUTCOMES
     assert told["tasks"]["done"]
     assert not told["tasks"]["dead"]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -18,14 +19,19 @@ def as_json(value: Any) -> None:
     click.echo(json.dumps(value, default=str, ensure_ascii=False))
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[str] = (), title: str = "") -> None:
-    """`numbers`: the heads of the columns that are set to the right. An empty row is a line between groups."""
+def table(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    numbers: Sequence[str] = (),
+    style: Callable[[Sequence[str]], str] = lambda row: "",
+) -> None:
+    """`numbers`: heads of the columns that are set to the right.   `style`: a row's, on a terminal. An empty row
+    is a gap between groups."""
     if console.is_terminal:
-        _rich_table(heads, rows, numbers, title)
+        _rich_table(heads, rows, numbers, style)
         return
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    if title:
-        click.echo(f"{title}\n")
     for row in (heads, *rows):
         cells = [
             cell.rjust(width) if head in numbers else cell.ljust(width)
@@ -42,15 +48,15 @@ def facts(named: Mapping[str, Any]) -> None:
         click.echo(f"\n{'':<{width}}  ".join(str(value).splitlines() or [""]))
 
 
-def _rich_table(heads: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str], title: str) -> None:
-    from rich.box import SIMPLE_HEAD
-
-    shown = Table(box=SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", pad_edge=False)
+def _rich_table(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    numbers: Sequence[str],
+    style: Callable[[Sequence[str]], str],
+) -> None:
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
     for head in heads:
         shown.add_column(head, justify="right" if head in numbers else "left", overflow="fold")
     for row in rows:
-        if any(row):
-            shown.add_row(*row)
-        else:
-            shown.add_section()
+        shown.add_row(*row, style=style(row))
     console.print(shown)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import click
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from .. import show
 from .report import Result
@@ -29,6 +29,9 @@ def demo(queue: str, store: str | None, seconds: float, readers: int, as_json: b
     a wrong one was, or a task was lost.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave by the same door as Ctrl-C: everything is ended
+    if not as_json:
+        click.echo("Cached: what packages of the standard library import, define and weigh.")
+        click.echo("They are edited while they are read, and every value served as fresh is checked.")
     with _progress(quiet=as_json) as tell:
         result = Demo(queue, store, seconds, readers, tell).run()
     if as_json:
@@ -41,32 +44,43 @@ def demo(queue: str, store: str | None, seconds: float, readers: int, as_json: b
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Show]:
     """How the demo tells what it does: bars on a terminal, a line for each step elsewhere, nothing for JSON."""
-    bars: dict[str, object] = {}
     if not show.console.is_terminal or quiet:
+        told: set[str] = set()
 
         def line(what: str, share: float, note: str) -> None:
-            if what not in bars and not quiet:
+            if what not in told and not quiet:
                 click.echo(f"{what} ...")
-            bars[what] = None
+            told.add(what)
 
         yield line
         return
-    columns = (TextColumn("{task.description:<24}"), BarColumn(24), TextColumn("{task.fields[note]}", style="dim"))
+    bars: dict[str, TaskID] = {}
+    columns = (
+        TextColumn("{task.description:<26}"),
+        BarColumn(22, complete_style="cyan", finished_style="green"),
+        TextColumn("{task.fields[note]}", style="dim"),
+    )
     with Progress(*columns, console=show.console, transient=True) as progress:
 
         def bar(what: str, share: float, note: str) -> None:
             if what not in bars:
+                for before in bars.values():
+                    progress.update(before, completed=1.0, note="")
                 bars[what] = progress.add_task(what, total=1.0, note=note)
-            progress.update(bars[what], completed=share, note=note)  # type: ignore[arg-type]
+            progress.update(bars[what], completed=share, note=note)
 
         yield bar
 
 
 def _report(result: Result) -> None:
-    ours, naive = result.ours, result.naive
-    title = (
-        f"queue {result.queue}, store {result.store}: "
-        f"{result.readers} readers, {ours.edits} edits and {naive.edits} to the other copy"
+    numbers, last = ("Rewarm", "hand-written"), result.rows()[-1]
+
+    def style(row: Sequence[str]) -> str:
+        return "bold" if row == last else "dim" if row[1:] == ("0", "") else ""
+
+    click.echo(
+        f"\nqueue {result.queue}, store {result.store}; for each cache {result.readers} readers, "
+        f"{result.seconds:g} s, {result.ours.edits} edits\n"
     )
-    numbers = ("Rewarm", "hand-written")
-    show.table(("", *numbers), result.rows(), numbers=numbers, title=title)
+    show.table(("", *numbers), result.rows(), numbers=numbers, style=style)
+    click.secho(f"\n{result.verdict}", fg="green" if result.good else "red", bold=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from statistics import quantiles
 from typing import Any
 
@@ -43,18 +44,45 @@ class Side:
         }  # fmt: skip
 
 
+@dataclass
 class Result:
-    """Both sides, and what became of the tasks."""
+    """Both sides, and what became of the tasks. `seconds`: of traffic for each side."""
 
-    def __init__(self, queue: str, store: str, readers: int, account: Account, ours: Side, naive: Side) -> None:
-        self.queue, self.store, self.readers, self.ours, self.naive = queue, store, readers, ours, naive
-        self.loads, self.naive_loads = account.counts["loaded"], naive.count("MISS")
-        self.tasks = {outcome: account.counts[outcome] for outcome in OUTCOMES}
-        self.lost = len(account.pending)
+    queue: str
+    store: str
+    readers: int
+    seconds: float
+    account: Account
+    ours: Side
+    naive: Side
+
+    @property
+    def tasks(self) -> dict[str, int]:
+        return {outcome: self.account.counts[outcome] for outcome in OUTCOMES}
+
+    @property
+    def loads(self) -> int:
+        return self.account.counts["loaded"]
+
+    @property
+    def naive_loads(self) -> int:
+        return self.naive.count("MISS")
+
+    @property
+    def lost(self) -> int:
+        return len(self.account.pending)
 
     @property
     def good(self) -> bool:
         return not (self.ours.wrong or self.lost)
+
+    @property
+    def verdict(self) -> str:
+        if self.lost:
+            return f"{self.lost} tasks were queued and did not end."
+        if self.ours.wrong:
+            return f"Rewarm served an old value as fresh {self.ours.wrong:,} times."
+        return f"Rewarm served no old value as fresh, the hand-written cache {self.naive.wrong:,}."
 
     def as_json(self) -> dict[str, Any]:
         return {

@@ -26,6 +26,7 @@ from .traffic import Plan
 START, SETTLE = 60.0, 60.0
 """Seconds for a worker to take its first task, and for all that was queued to end."""
 
+LABELS = {"hand-written": "hand-written cache", "rewarm": "Rewarm"}
 Show = Callable[[str, float, str], None]
 """Tells the display what is being done, the share of it that is done, and a note."""
 
@@ -67,7 +68,8 @@ class Demo:
                 self._first_task(stack.enter_context(worker(queue.worker, folder / "worker.log")), packages[0])
             plans = [Plan(side, packages, self.readers, self.queue == "asyncio", folder) for side in CACHES]
             naive, ours = (self._traffic(plan, processes=store != "memory") for plan in plans)
-            return Result(self.queue, self.store or store, self.readers, Account(folder / "journal"), ours, naive)
+            account = Account(folder / "journal")
+            return Result(self.queue, store, self.readers, self.seconds, account, ours, naive)
 
     def _first_task(self, worker: Worker, name: str) -> None:
         """Wait until the worker has run a first task."""
@@ -102,7 +104,7 @@ class Demo:
             due += pause
             while (now := time.monotonic()) < min(due, until):
                 note = f"{sum(board.reads):,} reads, {sum(board.wrong):,} wrong"
-                self.show(f"{plan.side} cache", 1 - (until - now) / self.seconds, note)
+                self.show(LABELS[plan.side], 1 - (until - now) / self.seconds, note)
                 time.sleep(min(due - now, until - now, 0.05))
             if now >= until:
                 break
@@ -117,7 +119,7 @@ class Demo:
         """Wait until every task that was queued has ended. What is left then is lost."""
         deadline = time.monotonic() + SETTLE
         while (pending := Account(journal).pending) and time.monotonic() < deadline:
-            self.show("rewarm cache", 1.0, f"{len(pending)} tasks to end")
+            self.show(LABELS["rewarm"], 1.0, f"{len(pending)} tasks to end")
             time.sleep(0.02)
 
 

@@ -19,7 +19,7 @@ from .caches import Answer, Rewarmed, open_cache
 
 PAUSE = 0.001
 """Seconds between two reads of one reader."""
-BURSTS, SAVES, GAP = 3.0, 2, 0.1
+BURSTS, SAVES, GAP = 2.0, 2, 0.15
 """Somebody who works on a file saves it more than once: bursts per second, saves in each, seconds between them."""
 
 
