@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from math import isfinite
 
 from .errors import ConfigurationError
 
@@ -55,7 +56,8 @@ class Retry:
         """Seconds to wait before the attempt after `attempt` (counted from 1); None: give up."""
         if attempt >= self.attempts or not isinstance(error, self.on):
             return None
-        if (asked := getattr(error, "retry_after", None)) is not None:
+        asked = getattr(error, "retry_after", None)
+        if isinstance(asked, (int, float, timedelta)) and isfinite(seconds(asked)):  # libraries put dates there too
             return max(0.0, seconds(asked))
         base = next((self.base[kind] for kind in type(error).__mro__ if kind in self.base), 2.0)
         floor = seconds(self.floor)

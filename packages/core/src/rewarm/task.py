@@ -8,6 +8,7 @@ import hmac
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from math import isfinite
 from typing import Any
 
 from .errors import ConfigurationError, PayloadError
@@ -108,27 +109,35 @@ def loads(payload: object, keys: Sequence[bytes] = ()) -> Task:
     if not isinstance(payload, str):
         raise PayloadError(f"the payload is a {type(payload).__name__}, not a string")
     try:
-        wire = json.loads(payload, parse_constant=_constant)
+        wire = json.loads(payload, parse_constant=_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise PayloadError(f"the payload is not JSON: {error}") from None
     if not isinstance(wire, dict):
         raise PayloadError(f"the payload is a JSON {type(wire).__name__}, not an object")
+    wire = {name: value for name, value in wire.items() if value is not None or name not in TYPES}
     if missing := [name for name in ("v", "id", "app", "kind") if wire.get(name) in (None, "")]:
         raise PayloadError(f"the payload lacks {', '.join(missing)}")
     for name, types in TYPES.items():
         value = wire.get(name)
-        if value is not None and (not isinstance(value, types) or isinstance(value, bool)):
+        if name in wire and (not isinstance(value, types) or isinstance(value, bool)):
             raise PayloadError(f"the payload's {name!r} is {value!r}, not {' or '.join(t.__name__ for t in types)}")
     if keys and not _signed(wire, keys):
         raise PayloadError("the payload's signature is missing, or was made with none of the app's signing keys")
     if wire["v"] <= VERSION:
         _check(wire)
-    known = {name: wire[name] for name in WIRE if wire.get(name) is not None}
+    known = {name: wire[name] for name in WIRE if name in wire}
     return Task(**known, rest={name: value for name, value in wire.items() if name not in TYPES})
 
 
 def _constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    """`1e999` is JSON, but the infinity that it becomes could not be written again."""
+    if not isfinite(number := float(text)):
+        raise ValueError(f"{text} is too large a number")
+    return number
 
 
 def _check(wire: Mapping[str, Any]) -> None:
@@ -137,8 +146,9 @@ def _check(wire: Mapping[str, Any]) -> None:
         raise PayloadError(f"the payload's kind is {wire['kind']!r}, none of {', '.join(KINDS)}")
     if wire.get("priority", "normal") not in PRIORITIES:
         raise PayloadError(f"the payload's priority is {wire['priority']!r}, none of {', '.join(PRIORITIES)}")
-    if wire.get("attempt", 1) < 1:
-        raise PayloadError(f"the payload's attempt is {wire['attempt']}, counted from 1")
+    for name, least in ("attempt", 1), ("q", 0):
+        if not least <= wire.get(name, least) < 2**32:  # what a store can keep
+            raise PayloadError(f"the payload's {name} is {wire[name]}, counted from {least}")
     needs: tuple[tuple[str, type], ...] = (("args", dict),)
     if wire["kind"] == "refresh":
         needs = (("job", str), ("args", list), ("key", str), ("born", str), ("q", int))
