@@ -48,8 +48,8 @@ class Reader:
     def leave(self) -> None:
         self._pipe.close()
 
-    def end(self) -> None:
-        self._runner.join(STOP)
+    def end(self, patience: float) -> None:
+        self._runner.join(patience)
         if self._runner.is_alive() and hasattr(self._runner, "kill"):
             self._runner.kill()
 
@@ -58,17 +58,19 @@ class Reader:
 def readers(plan: Plan, processes: bool) -> Iterator[list[Reader]]:
     """All readers of one side, ready to begin; ended afterwards."""
     crowd: list[Reader] = []
+    patience = 0.0
     try:
         for number in range(plan.readers):
             crowd.append(Reader(plan, number, processes))
         for reader in crowd:
             reader.hear()
         yield crowd
+        patience = STOP
     finally:
         for reader in crowd:
             reader.leave()
         for reader in crowd:
-            reader.end()
+            reader.end(patience)
 
 
 class Worker:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import ConfigurationError, OutcomeTimeout
+from ...receipt import Receipt
 from ..server import Server
 from . import queues
 from .caches import CACHES, open_cache
@@ -60,22 +61,24 @@ class Demo:
                 "REWARM_DEMO_BROKER": private,
                 "REWARM_DEMO_STORE": private if store == "redis" else store,
             }
+            from .jobs import app, package  # set up by what the environment says now
+
+            stack.enter_context(app)
             if "://" in store:
                 stack.callback(_forget, store, name)
             packages = copy_packages(folder / "rewarm")
             shutil.copytree(folder / "rewarm", folder / "hand-written")
             if queue:
-                self._first_task(stack.enter_context(worker(queue.worker, folder / "worker.log")), packages[0])
+                running = stack.enter_context(worker(queue.worker, folder / "worker.log"))
+                self._first_task(package.refresh(packages[0]), running)
             plans = [Plan(side, packages, self.readers, self.queue == "asyncio", folder) for side in CACHES]
             naive, ours = (self._traffic(plan, processes=store != "memory") for plan in plans)
             account = Account(folder / "journal")
             return Result(self.queue, store, self.readers, self.seconds, account, ours, naive)
 
-    def _first_task(self, worker: Worker, name: str) -> None:
-        """Wait until the worker has run a first task."""
-        from .jobs import package
-
-        receipt, began = package.refresh(name), time.monotonic()
+    def _first_task(self, receipt: Receipt, worker: Worker) -> None:
+        """Wait until the worker has run it."""
+        began = time.monotonic()
         while (waited := time.monotonic() - began) < START and worker.running:
             self.show(f"starting a {self.queue} worker", waited / START, "")
             try:

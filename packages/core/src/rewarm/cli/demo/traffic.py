@@ -10,6 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -128,7 +129,8 @@ def serve(plan: Plan, number: int, parent: Connection) -> None:
     except EOFError:  # told to leave
         pass
     except Exception:
-        parent.send(traceback.format_exc())
+        with suppress(OSError):  # nobody listens any more
+            parent.send(traceback.format_exc())
 
 
 async def _serve(reader: Reader, cache: Rewarmed, until: float, parent: Connection) -> None:
