@@ -197,3 +197,20 @@ def test_a_short_signing_key_is_refused_with_a_way_to_make_one() -> None:
 def test_a_wrong_route_is_refused(fields: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigurationError, match=told):
         Route(**fields)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"args": {"keys": ["shop:price:1,", "other:price:1,"]}},
+        {"args": {"keys": ["shopping"]}},
+        {"kind": "sweep", "args": {"prefix": ""}},
+        {"kind": "sweep", "args": {"prefix": "sho"}},
+        {"kind": "sweep", "args": {"prefix": 5}},
+        {"kind": "sweep", "args": {}},
+    ],
+    ids=str,
+)
+def test_a_payload_reaches_no_keys_but_its_own_applications(changes: dict[str, Any]) -> None:
+    with pytest.raises(PayloadError, match="reaches beyond"):
+        loads(json.dumps({**INVALIDATE, **changes}))

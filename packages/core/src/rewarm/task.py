@@ -160,6 +160,9 @@ def _check(wire: Mapping[str, Any]) -> None:
             names = wire["args"].get(name, [])
             if not (isinstance(names, list) and all(isinstance(one, str) for one in names)):
                 raise PayloadError(f"an {wire['kind']} payload's {name!r} must be a list of strings: {names!r}")
+        reach = [wire["args"].get("prefix")] if wire["kind"] == "sweep" else wire["args"].get("keys", [])
+        if not all(isinstance(one, str) and one.startswith(f"{wire['app']}:") for one in reach):
+            raise PayloadError(f"the payload reaches beyond its application's keys: {reach!r}")
     try:
         if "born" in wire and len(bytes.fromhex(wire["born"])) != 8:
             raise ValueError

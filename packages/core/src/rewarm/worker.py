@@ -11,6 +11,7 @@ import random
 import time
 import traceback
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import events, freshness
@@ -84,11 +85,14 @@ class Delivery(Rider):
 
     def __init__(self, host: Runtime, task: Task, eager: bool) -> None:
         self.host, self.task, self.eager = host, task, eager
-        self.record = host.record(task.id)
-        self.retry = host.retry(task)
+        self.record = self.whole = host.record(task.id)
         self.barred = Started(Verdict.GO)
         self.pause: float | None = None  # before the next attempt
         self.asked = False  # `pause` is decided, and the ledger knows
+
+    @cached_property
+    def retry(self) -> Retry:
+        return self.host.retry(self.task)  # asked late: a policy may need arguments that do not fit
 
     def run(self) -> Flow[Ended]:
         task, now = self.task, self.host.now()
@@ -151,8 +155,8 @@ class Delivery(Rider):
     def _sweep(self) -> Flow[Ended]:
         args, task = self.task.args, self.task
         number = int(args.get("slice", 0))
-        whole, self.record = self.record, self.host.record(f"{task.id}.{number}")
-        if (ended := (yield from self._claim(whole))) is not None:
+        self.record = self.host.record(f"{task.id}.{number}")
+        if (ended := (yield from self._claim())) is not None:
             return ended
         got = yield from freshness.sweep(args["prefix"], args.get("cursor", "0"), args.get("run", ""), SLICE)
         self.host.emit(
@@ -167,7 +171,7 @@ class Delivery(Rider):
                 return (yield from self._bury("the next slice could not be queued", error))
         steps: list[Step] = [self._settle(Outcome.DONE)]
         if got.cursor is None:
-            steps.append(Settle(whole, Outcome.DONE, "", KEEP))
+            steps.append(Settle(self.whole, Outcome.DONE, "", KEEP))
         yield steps
         return Ended(Outcome.DONE)
 
@@ -196,10 +200,10 @@ class Delivery(Rider):
     def _settle(self, outcome: Outcome, error: str = "") -> Settle:
         return Settle(self.record, outcome, error, KEEP)
 
-    def _claim(self, whole: str | None = None) -> Flow[Ended | None]:
-        """Claim the task's record; a slice also asks whether the `whole` sweep was cancelled."""
+    def _claim(self) -> Flow[Ended | None]:
+        """Claim the task's record; a slice also asks whether the whole sweep was cancelled."""
         start = Start(self.record, self.task.attempt, CLAIM, DELIVERIES, KEEP)
-        started, record = yield [start, Recall(whole or self.record)]
+        started, record = yield [start, Recall(self.whole)]
         if record is not None and record.cancelled:
             started = Started(Verdict.CANCELLED)
         return None if self.admits([started]) else (yield from self._barred())
@@ -278,7 +282,8 @@ class Delivery(Rider):
             }  # fmt: skip
             bury = Bury(host.dead_key, task.id, json.dumps(letter), LETTERS)
             told = "" if error is None else _tell(error)
-            dropped, *_ = yield [bury, *self._give_up(), self._settle(Outcome.DEAD, told)]
+            marks = [Settle(record, Outcome.DEAD, told, KEEP) for record in dict.fromkeys((self.record, self.whole))]
+            dropped, *_ = yield [bury, *self._give_up(), *marks]
         except StoreError as lost:
             raise NotAcknowledged(f"{task.kind} {task.id} could be neither queued nor buried: {lost}") from lost
         host.emit(events.Buried(app=host.name, id=task.id, task=task, reason=reason, dropped=dropped))
