@@ -135,4 +135,16 @@ def log(event: Event) -> None:
     logger = logging.getLogger(f"rewarm.{event.app}")
     if logger.isEnabledFor(event.level):
         error = getattr(event, "error", None)
-        logger.log(event.level, "%r", event, exc_info=error if isinstance(error, BaseException) else None)
+        logger.log(event.level, "%s", describe(event), exc_info=error if isinstance(error, BaseException) else None)
+
+
+def describe(event: Event) -> str:
+    """One line: what happened, to what. Of a task only what names it: arguments may be private, signatures are."""
+    shown = []
+    for name in event.__dataclass_fields__:
+        value = getattr(event, name)
+        if isinstance(value, Task):
+            shown.append(f"{value.kind} {value.job or ''} {value.id} (attempt {value.attempt})".replace("  ", " "))
+        elif name != "app":
+            shown.append(f"{name}={value!r}")
+    return f"{type(event).__name__}: {', '.join(shown)}"
