@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from .task import Task
@@ -141,7 +141,7 @@ def log(event: Event) -> None:
 def describe(event: Event) -> str:
     """One line: what happened, to what. Of a task only what names it: arguments may be private, signatures are."""
     shown = []
-    for name in event.__dataclass_fields__:
+    for name in (field.name for field in fields(event)):
         value = getattr(event, name)
         if isinstance(value, Task):
             shown.append(f"{value.kind} {value.job or ''} {value.id} (attempt {value.attempt})".replace("  ", " "))
