@@ -264,17 +264,21 @@ class Rewarm:
 
     def close(self) -> None:
         """Give local tasks 5 s to end, then close connections. The next use opens them again."""
-        with self._lock:
-            runtime, self._runtime = self._runtime, None
-        if runtime is not None:
+        if (runtime := self._runtime) is not None:
             runtime.close()
+            self._leave(runtime)
 
     async def aclose(self) -> None:
         """`close` on the running event loop."""
-        with self._lock:
-            runtime, self._runtime = self._runtime, None
-        if runtime is not None:
+        if (runtime := self._runtime) is not None:
             await runtime.aclose()
+            self._leave(runtime)
+
+    def _leave(self, runtime: Runtime) -> None:
+        """Only now: the tasks that closing waits for still need its store."""
+        with self._lock:
+            if self._runtime is runtime:
+                self._runtime = None
 
     def __enter__(self) -> Self:
         return self

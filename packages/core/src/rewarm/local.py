@@ -60,7 +60,7 @@ class ThreadAdapter(Adapter):
         self._change = threading.Condition()
         self._ready: list[tuple[int, int, str]] = []  # priority, sequence, payload
         self._later: list[tuple[float, int, int, str]] = []  # due, sequence, priority, payload
-        self._sequence = itertools.count()
+        self._sequence, self._names = itertools.count(), itertools.count(1)
         self._threads = self._idle = self._running = 0
         self._closed = False
 
@@ -79,16 +79,24 @@ class ThreadAdapter(Adapter):
             else:
                 heapq.heappush(self._ready, (priority, number, payload))
             self._closed = False
-            if not self._idle and self._threads < self.max_workers:
-                self._threads += 1
-                threading.Thread(target=self._work, name=f"rewarm-{number}", daemon=True).start()
-            self._change.notify()
+            self._staff()
+            self._change.notify_all()  # `join` waits here too: one alone might wake the wrong one
         return str(number)
+
+    def _staff(self) -> None:
+        """Make a thread if more is to be done, or watched until it is due, than threads are idle."""
+        if len(self._ready) + bool(self._later) > self._idle and self._threads < self.max_workers:
+            self._threads += 1
+            threading.Thread(target=self._work, name=f"rewarm-{next(self._names)}", daemon=True).start()
 
     def _work(self) -> None:
         while (payload := self._next()) is not None:
-            with contextlib.suppress(RewarmError):  # dead: already buried and reported
+            try:
                 self.deliver(payload)
+            except RewarmError:
+                pass  # dead: already buried and reported
+            except BaseException as error:  # a load that ends its worker ends nobody else's
+                threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, None)))
             with self._change:
                 self._running -= 1
                 self._change.notify_all()
@@ -103,7 +111,9 @@ class ThreadAdapter(Adapter):
                     heapq.heappush(self._ready, (priority, number, payload))
                 if self._ready:
                     self._running += 1
-                    return heapq.heappop(self._ready)[2]
+                    payload = heapq.heappop(self._ready)[2]
+                    self._staff()  # what came due together runs side by side
+                    return payload
                 if self._closed:
                     self._threads -= 1
                     return None
