@@ -10,11 +10,11 @@ import pytest
 from rewarm.cli.server import Server
 
 ROOT = Path(__file__).parents[3]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("packages/*/README.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.S | re.M)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=lambda page: f"{page.parent.name}-{page.stem}")
 def test_every_python_block_runs(page: Path, valkey: Server) -> None:
     names = {"__name__": "shop.cache", "URL": valkey.url, "BROKER": valkey.url}
     for block in BLOCK.findall(page.read_text()):
