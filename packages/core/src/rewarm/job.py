@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, cast, overload
@@ -242,10 +242,11 @@ class BoundJob(Generic[P, R]):
     def tags_of(self, values: Sequence[Any]) -> Sequence[str]:
         if self._tags is not None:
             return self._tags.render(self.signature.mapping(values))
-        tags = self.policies["tags"](values)
-        if isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
-            raise ArgumentError(f"{self.name}(): the tags policy gave {tags!r}, not a list of texts")
-        return list(tags)
+        given = self.policies["tags"](values)
+        tags = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+        if isinstance(given, str) or not all(isinstance(tag, str) for tag in tags):
+            raise ArgumentError(f"{self.name}(): the tags policy gave {given!r}, not a list of texts")
+        return tags
 
     def stamps_of(self, values: Sequence[Any]) -> tuple[str, ...]:
         """The keys of the stamps that fence an entry: its tags', and the job's own."""
@@ -262,6 +263,8 @@ class BoundJob(Generic[P, R]):
         values = self._bind(args, kwargs)
         if self._normalize is not None:
             changed = self._normalize(values)
+            if not isinstance(changed, Mapping):
+                raise ArgumentError(f"{self.name}(): normalize gave {changed!r}, not a dict of changed arguments")
             if unknown := [name for name in changed if name not in self.signature.names]:
                 raise ArgumentError(f"{self.name}(): normalize changed {unknown[0]!r}, which is no argument of the job")
             values = tuple({**self.signature.mapping(values), **changed}.values())
@@ -299,6 +302,8 @@ def bind(app: Rewarm, job: Job) -> BoundJob[..., Any]:
     name = job.name or _default_name(function, load, qualname, isinstance(job, FunctionJob))
     if not isinstance(name, str) or not name or re.search(r"[:\s]", name) or name in RESERVED:
         raise ConfigurationError(f"{name!r} is no job name: one word without ':', and none of {', '.join(RESERVED)}")
+    if isinstance(job, FunctionJob) and _in_class_body(load):
+        raise _no_instance(qualname)
     if not isinstance(job, FunctionJob) and type(job).load is Job.load:
         raise ConfigurationError(f"job {name!r}: {type(job).__name__} needs a load method")
     if inspect.isgeneratorfunction(load) or inspect.isasyncgenfunction(load):
@@ -324,8 +329,19 @@ def _default_name(function: Any, load: Callable[..., Any], qualname: str, decora
     if "<lambda>" in qualname or owner.endswith("<locals>"):
         raise ConfigurationError(f"{qualname} is a lambda or a nested function: give the job a name=")
     if owner:
-        raise ConfigurationError(
-            f"{qualname} is a method in a class body, which has no instance yet: decorate the bound method "
-            "(app.job(name=...)(self.method)), or write a Job"
-        )
+        raise _no_instance(qualname)
     return str(function.__name__)
+
+
+def _in_class_body(load: Any) -> bool:
+    """A function that wants `self`, whose class is still being written."""
+    if not inspect.isfunction(load) or "." not in load.__qualname__.rpartition("<locals>.")[2]:
+        return False
+    return next(iter(inspect.signature(load).parameters), "") == "self"
+
+
+def _no_instance(qualname: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{qualname} is a method in a class body, which has no instance yet: decorate the bound method "
+        "(app.job(name=...)(self.method)), or write a Job"
+    )

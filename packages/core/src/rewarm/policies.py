@@ -6,10 +6,12 @@ import inspect
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from string import Formatter
+from types import NoneType
 from typing import Any, Final
 
 from .errors import ConfigurationError
 from .retry import Retry, seconds
+from .settings import route_of
 from .task import Route
 
 DEFAULTS: Final[Mapping[str, Any]] = {
@@ -38,6 +40,14 @@ CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "on_miss": ("load", "queue"),
 }
 WITH_VALUE: Final = ("ttl", "cache_if")  # their callables may ask for `value`, what the load returned
+EXPECTED: Final[Mapping[str, tuple[Any, str]]] = {  # what a fixed value is, and what to give instead of anything else
+    "tags": (Sequence, "a list of templates"),
+    "retry": (Retry, "a Retry"),
+    "route": ((Route, Mapping, NoneType), "a Route, or a dict with queue, priority, options"),
+    "cache_if": (bool, "a callable"),
+    "normalize": (NoneType, "a callable"),
+    "key": ((str, NoneType), "a template, or a callable"),
+}
 LONGEST: Final = 2**50  # ms: what the store's header and scripts can carry
 
 
@@ -50,8 +60,8 @@ class Policy:
         self.name, self.fixed, self.function = name, given, None
         self.picks: list[tuple[str, int]] = []
         if callable(given) and name not in ("serializer", "version") and not isinstance(given, (Retry, Route)):
-            self.function = given
-            for wanted in inspect.signature(given).parameters:
+            self.fixed, self.function = None, given
+            for wanted in self.parameters(job, given):
                 if wanted == "value" and name in WITH_VALUE:
                     self.picks.append((wanted, -1))
                 elif wanted in parameters:
@@ -64,6 +74,14 @@ class Policy:
                     )
         else:
             self.check(job, given)
+
+    def parameters(self, job: str, given: Any) -> Sequence[str]:
+        if isinstance(given, type):  # `empty=list`
+            return ()
+        try:
+            return tuple(inspect.signature(given).parameters)
+        except ValueError:
+            raise ConfigurationError(f"job {job!r}: {self.name} shows no signature: wrap it in a def") from None
 
     def check(self, job: str, given: Any) -> None:
         """What a fixed value must satisfy, said at decoration rather than at the first read."""
@@ -80,10 +98,14 @@ class Policy:
                 raise ConfigurationError(f"is {given!r}: a beta of at least 0")
             elif self.name == "version" and (type(given) is not int or given < 1):
                 raise ConfigurationError(f"is {given!r}: a whole number, counted from 1")
-            elif self.name == "retry" and not isinstance(given, Retry):
-                raise ConfigurationError(f"is {given!r}, not a Retry")
-            elif self.name == "tags" and isinstance(given, str):
-                raise ConfigurationError(f"is the text {given!r}: give a list of templates")
+            elif self.name == "serializer" and given not in ("json", "pickle") and not _serializes(given):
+                raise ConfigurationError(f"is {given!r}: give 'json', 'pickle' or an object with dumps and loads")
+            elif self.name in EXPECTED:
+                kind, remedy = EXPECTED[self.name]
+                if not isinstance(given, kind) or (self.name == "tags" and isinstance(given, str)):
+                    raise ConfigurationError(f"is {given!r}: give {remedy}")
+                if self.name == "route":
+                    route_of(given)
         except (ConfigurationError, TypeError) as error:
             raise ConfigurationError(f"job {job!r}: {self.name} {error}") from None
 
@@ -91,6 +113,10 @@ class Policy:
         if self.function is None:
             return self.fixed
         return self.function(**{name: value if at < 0 else values[at] for name, at in self.picks})
+
+
+def _serializes(given: Any) -> bool:
+    return not isinstance(given, type) and all(callable(getattr(given, verb, None)) for verb in ("dumps", "loads"))
 
 
 class Templates:
