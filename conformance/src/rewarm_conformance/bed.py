@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -180,7 +181,9 @@ class Bed:
 
     def producer(self, **settings: Any) -> Probe:
         """Another sender of this namespace, as a second process would be one."""
-        return Probe(self.lab.testbed_class(self.lab.setting), self.namespace, self.journal, **settings)
+        with warnings.catch_warnings():  # where a queue's table is the process's, the name is there already
+            warnings.filterwarnings("ignore", "two applications are called", RuntimeWarning)
+            return Probe(self.lab.testbed_class(self.lab.setting), self.namespace, self.journal, **settings)
 
     def send(self, job: str, *args: Any, token: str = "", **options: Any) -> Sent:
         """Refresh an entry of a probe's job. `options` go to `Entry.refresh`. A refusal fails the check."""
@@ -246,16 +249,14 @@ class Bed:
     def ready(self, worker: Worker | None = None, queue: str | None = None) -> Broken | None:
         """Ping through the queue until this worker has answered."""
         worker = worker or self.workers[-1]
-        deadline = time.monotonic() + max(10.0, self.testbed.boot_seconds * PATIENCE)
-        pings: list[str] = []
+        began = time.monotonic()
+        deadline = began + max(10.0, self.testbed.boot_seconds * PATIENCE)
         while time.monotonic() < deadline and worker.alive:
             options = {"route": Route(queue)} if queue else {}
-            pings += self.tokens(len(self.workers), "slow", 0.02 if len(self.workers) > 1 else 0.0, **options)
-            history = self.wait(lambda h: checkers.starts(h, pings).total() == len(pings), 1.0, whole=True)
-            mine = {one.pid for one in history if one.token in pings} | {
-                one.ppid for one in history if one.token in pings
-            }
-            if worker.owns(*mine):
+            alone = len(self.workers) == 1  # else one ping for each, which keeps it busy
+            pings = set(self.tokens(len(self.workers), "slow", 0.0 if alone else 0.02, **options))
+            history = self.wait(_all_started(pings), 1.0, whole=True)
+            if any(worker.owns(one.pid, one.ppid) for one in history if one.event == "start" and one.t > began):
                 return None
         state = "runs" if worker.alive else f"ended with status {worker.process.returncode}"
         return Broken("a ping runs in a worker", f"no ping ran; the worker {state}: {' '.join(worker.argv)}")
@@ -358,6 +359,10 @@ class Bed:
             probe.adapter.__class__ = eager_class(type(probe.adapter))
         probe.app.configure(store="memory", **settings)
         return probe
+
+
+def _all_started(tokens: Collection[str]) -> Callable[[History], bool]:
+    return lambda history: len(checkers.starts(history, tokens)) == len(tokens)
 
 
 def eager_class(cls: type[Adapter]) -> type[Adapter]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import packages_distributions, version
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """`testbed`: its module and class, the cell's identity.   `versions`: name -> version, in reading order."""
+    """`name`: as in the matrix.   `testbed`: its module and class.   `versions`: name -> version, in reading order."""
 
+    name: str
     testbed: str
     adapter: str
     distribution: str
@@ -38,7 +40,8 @@ def describe(lab: Lab) -> Cell:
     broker = lab.broker.version() if lab.broker else "none"
     kind, _, number = broker.partition(" ")
     versions |= {kind: number, "Python": platform.python_version()}
-    return Cell(lab.path, adapter.name, owner, broker, tuple(sorted(map(str, adapter.capabilities))), versions)
+    name = lab.testbed.name or re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(lab.testbed).__name__).lower()
+    return Cell(name, lab.path, adapter.name, owner, broker, tuple(sorted(map(str, adapter.capabilities))), versions)
 
 
 def distribution(module: str) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from .bed import Bed
 from .checkers import Broken
-from .journal import Event
 from .rules import Rule
 
 ROWS = 30
@@ -20,22 +19,17 @@ def told(rule: Rule, broken: Broken, bed: Bed, cell: Mapping[str, str], again: s
         ("expected", broken.expected),
         ("seen", broken.seen),
     ]
-    rows.append(("history", table(evidence(bed))))
+    rows.append(("history", table(bed)))
     if bed.workers:
         rows.append(("worker", bed.workers[-1].tail() or "its log is empty"))
     rows += [("usual", rule.causes.replace("; ", "\n")), ("again", again)]
     return "\n".join(_row(*row) for row in rows)
 
 
-def evidence(bed: Bed) -> list[Event]:
-    """The last events of this check."""
-    return [event for event in bed.history if event.t >= bed.since][-ROWS:]
-
-
-def table(events: Iterable[Event]) -> str:
-    """Events as lines; instants are seconds since the first."""
+def table(bed: Bed) -> str:
+    """The last events of the check, as lines; instants are seconds since the first."""
     lines, began = [f"{'t':>8}  {'pid':>7}  {'event':<12} {'id':<8} attempt"], None
-    for event in events:
+    for event in [event for event in bed.history if event.t >= bed.since][-ROWS:]:
         began = event.t if began is None else began
         what = (event.id or event.token)[:8]
         note = " ".join(str(event.data[name]) for name in ("outcome", "reason", "error") if event.data.get(name))

@@ -67,8 +67,8 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"no check {sorted(unknown)[0]}; see --rewarm-list")
     if config.option.rewarm_testbed:
         testbed = testbed_class(config)
-        if unknown := set(testbed.known_failures) - set(RULES):
-            raise pytest.UsageError(f"known_failures names {sorted(unknown)[0]}, which is no check")
+        if unknown := {*testbed.known_failures, *testbed.loss_windows} - set(RULES):
+            raise pytest.UsageError(f"{config.option.rewarm_testbed} names {sorted(unknown)[0]}, which is no check")
         config.pluginmanager.register(Collector(config), "rewarm-collector")
 
 
@@ -162,11 +162,12 @@ def pytest_runtest_makereport(
         report.outcome, report.longrepr = "failed", f"{rule.id} is untested, and --rewarm-strict is on: {error}"
     result: dict[str, Any] = {"verdict": found, "seconds": round(call.duration, 2)}
     if broken is not None:
-        result |= {"expected": broken.expected, "seen": broken.seen}
+        result |= {"expected": broken.expected, "seen": broken.seen, "history": failure.table(_bed(item))}
     elif found is not Verdict.PASS:
         result["seen"] = str(error or why)
     if found is Verdict.KNOWN:
-        result["issue"] = testbed_class(item.config).known_failures[rule.id]
+        testbed = testbed_class(item.config)
+        result["issue"] = {**testbed.known_failures, **testbed.loss_windows}[rule.id]
     cell = item.config.stash.get(CELL, None)
     told = json.dumps([rule.id, result, cell and asdict(cell)])
     report.user_properties.append(("rewarm", told))  # travels to the controller of pytest-xdist
@@ -181,17 +182,26 @@ def _verdict(item: pytest.Item, rule: Rule, error: BaseException | None) -> tupl
         end = "broke"
     elif isinstance(error, pytest.skip.Exception):
         end = "skipped"
-    known = rule.id in testbed_class(item.config).known_failures
-    return verdict(end, declared=declared(rule, item.config.stash.get(CELL, None)), known=known)
+    testbed = testbed_class(item.config)
+    return verdict(
+        end,
+        declared=declared(rule, item.config.stash.get(CELL, None)),
+        known=rule.id in testbed.known_failures,
+        window=rule.id in testbed.loss_windows,
+    )
 
 
 def _text(item: pytest.Item, rule: Rule, broken: Broken | None, why: str) -> str:
     if broken is None:
         return f"{rule.id}  {rule.sentence}\n{why}"
-    lab, cell = item.config.stash[LAB], item.config.stash[CELL]
-    given = [one for one in getattr(item, "funcargs", {}).values() if isinstance(one, Bed)]
     again = AGAIN.format(testbed=item.config.option.rewarm_testbed, check=rule.id)
-    return failure.told(rule, broken, (given or lab.beds)[-1], cell.versions, again)
+    return failure.told(rule, broken, _bed(item), item.config.stash[CELL].versions, again)
+
+
+def _bed(item: pytest.Item) -> Bed:
+    """The namespace that a check used."""
+    given = [one for one in getattr(item, "funcargs", {}).values() if isinstance(one, Bed)]
+    return (given or item.config.stash[LAB].beds)[-1]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

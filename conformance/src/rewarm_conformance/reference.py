@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import Any, ClassVar
 
 from rewarm import Adapter, Capability, NotAcknowledged, Route
@@ -178,7 +179,7 @@ class ReferenceTestbed(Testbed):
 
     def worker(self, namespace: str, queue: str | None = None) -> list[str]:
         return [sys.executable, "-m", __name__, "rewarm_conformance.probe:native", queue or namespace,
-                "--consumer", f"{type(self).__module__}:{self.consumer_class.__name__}"]  # fmt: skip
+                "--consumer", f"{self.consumer_class.__module__}:{self.consumer_class.__qualname__}"]  # fmt: skip
 
     def make_eager(self, native: Any) -> None:
         native.eager = True
@@ -194,10 +195,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--consumer", default="rewarm_conformance.reference:Consumer")
     given = parser.parse_args()
-    module, _, attribute = given.native.partition(":")
-    native = getattr(importlib.import_module(module), attribute)
-    module, _, attribute = given.consumer.partition(":")
-    getattr(importlib.import_module(module), attribute)(native, given.name).run(given.threads)
+    native, consumer = (named(path) for path in (given.native, given.consumer))
+    consumer(native, given.name).run(given.threads)
+
+
+def named(path: str) -> Any:
+    """The object at "module:qualified.name"."""
+    module, _, name = path.partition(":")
+    return attrgetter(name)(importlib.import_module(module))
 
 
 if __name__ == "__main__":

@@ -63,6 +63,7 @@ class Testbed(ABC):
 
     What may be set:
 
+    name: of the cell in reports; by default the class's own, `celery-redis` for CeleryRedis.
     broker: the server that the suite starts: one of `BROKERS`; None: the queue needs none that could be stopped
         (BROKER-* and DELIVER-04 are untested then). `self.url` says where it is.
     boot_seconds: from spawning a worker to its first payload, at worst.
@@ -72,11 +73,14 @@ class Testbed(ABC):
     stop_signal: what asks a worker for a graceful stop.
     imports_app: the worker's command imports the application itself, so that it runs without REWARM_APP too.
     eager_switch: the queue has an eager switch of its own (`make_eager`). False: the adapter must never say eager.
-    known_failures: check id -> address of the issue.
+    known_failures: check id -> address of the issue. The check runs and must fail.
+    loss_windows: check id -> address of the text that states the window in which the queue itself loses or doubles
+        work. The check runs and counts as a known failure even where luck let it pass.
     """
 
     __test__ = False  # pytest would collect any class called Test…
 
+    name: ClassVar[str] = ""
     broker: ClassVar[str | None] = "redis"
     boot_seconds: float = 10.0
     redelivery_seconds: float = 10.0
@@ -86,6 +90,7 @@ class Testbed(ABC):
     imports_app: bool = True
     eager_switch: bool = True
     known_failures: Mapping[str, str] = {}
+    loss_windows: Mapping[str, str] = {}
 
     def __init__(self, setting: Setting) -> None:
         self.url, self.directory = setting.url, Path(setting.directory)

@@ -24,10 +24,11 @@ RED = frozenset({Verdict.FAIL, Verdict.UNDECLARED, Verdict.ERROR})
 """A run with one of these fails."""
 
 
-def verdict(end: str, *, declared: bool, known: bool) -> tuple[Verdict, str]:
+def verdict(end: str, *, declared: bool, known: bool = False, window: bool = False) -> tuple[Verdict, str]:
     """What a check's `end` ("held", "broke", "skipped", "error") means -> the verdict, and why if it is not plain.
 
     declared: the adapter declares every capability that the rule needs.   known: it is in `known_failures`.
+    window: it is in `loss_windows`, and may hold by luck.
     """
     match end:
         case "error":
@@ -36,6 +37,8 @@ def verdict(end: str, *, declared: bool, known: bool) -> tuple[Verdict, str]:
             return Verdict.UNTESTED, "the testbed lacks the control"
         case "broke" if not declared:
             return Verdict.UNSUPPORTED, "not declared, and does not hold"
+        case "held" | "broke" if declared and window:
+            return Verdict.KNOWN, "the queue itself has a window in which this breaks"
         case "broke" if known:
             return Verdict.KNOWN, "as the issue says"
         case "broke":

@@ -93,16 +93,18 @@ def test_eager_05(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @check("EAGER-06")
 def test_eager_06(bed: Bed) -> None:
-    token = new_token()
+    probe, token = bed.eager(), new_token()
     try:
-        bed.eager().app.jobs["nests"].refresh(token, 0)
+        probe.app.jobs["nests"].refresh(token, 0)
     except TaskDead:
         pass
     except RecursionError:
         judge(checkers.holds(False, "nested tasks are bounded", "RecursionError"))
+    overflown = [letter.id for letter in probe.app.dead.list() if "RecursionError" in "".join(letter.errors)]
     levels = {one.token for one in checkers.of(bed.history, "start") if one.token.startswith(f"{token}.")}
     judge(
         checkers.holds(len(levels) > 1, "a task may queue another", "it could not"),
+        checkers.holds(not overflown, "nested tasks are bounded", "RecursionError"),
         checkers.holds(len(levels) < BOUND, f"fewer than {BOUND} levels", f"{len(levels)} levels"),
     )
 

@@ -1,0 +1,285 @@
+"""Broken adapters on the reference queue."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sqlite3
+import threading
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from rewarm import Rewarm, Route
+from rewarm.adapter import ENTRY
+from rewarm.errors import TaskDead
+from rewarm.task import WIRE
+
+from ..reference import ReferenceAdapter, ReferenceTestbed
+from . import breaks
+from .noisy import NoisyAdapter
+
+
+def changed(payload: str, **fields: Any) -> str:
+    """A payload with other fields; None takes one out."""
+    try:
+        return json.dumps({name: value for name, value in (json.loads(payload) | fields).items() if value is not None})
+    except ValueError:
+        return payload
+
+
+def field(payload: str, name: str, otherwise: Any = None) -> Any:
+    try:
+        return json.loads(payload).get(name, otherwise)
+    except ValueError:
+        return otherwise
+
+
+@breaks("APP-01", "there is none")
+class Nameless(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        name = "nameless"
+
+
+@breaks("APP-02", "never started")
+class OneAppOnly(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        def find(self, payload: object) -> Rewarm:
+            return next(iter(self.apps.values()))
+
+
+@breaks("APP-03", "reported dead 0 times")
+class DropsStrangers(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        def deliver(self, payload: str) -> None:
+            app = self.apps.get(field(payload, "app"))
+            if app is not None and field(payload, "job") in app.jobs:
+                super().deliver(payload)
+
+
+@breaks("APP-04", "connected to")
+class ConnectsAtImport(ReferenceTestbed):
+    adapter_class = NoisyAdapter
+
+
+@breaks("APP-05", "never started")
+class LeavesItToTheLoop(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        def enqueue(self, payload: str, *, route: Route, delay: float) -> str:
+            try:
+                loop = asyncio.get_running_loop()
+            except RuntimeError:
+                return super().enqueue(payload, route=route, delay=delay)
+            loop.call_later(60, self.queue.put, payload)
+            return "later"
+
+
+@breaks("DELIVER-01", "delivered 2 times")
+class SendsTwice(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        def enqueue(self, payload: str, *, route: Route, delay: float) -> str:
+            super().enqueue(payload, route=route, delay=delay)
+            return super().enqueue(payload, route=route, delay=delay)
+
+
+@breaks("DELIVER-03", "1 different ids")
+class OneId(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        def enqueue(self, payload: str, *, route: Route, delay: float) -> str:
+            super().enqueue(payload, route=route, delay=delay)
+            return ENTRY
+
+
+@breaks("DELIVER-04", "as if nothing were wrong")
+class Swallows(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        def enqueue(self, payload: str, *, route: Route, delay: float) -> str:
+            try:
+                return super().enqueue(payload, route=route, delay=delay)
+            except sqlite3.OperationalError:
+                return "lost"
+
+
+@breaks("DELIVER-06", "too early")
+class ForgetsTheTime(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        def enqueue(self, payload: str, *, route: Route, delay: float) -> str:
+            return super().enqueue(changed(payload, due=None), route=route, delay=0.0)
+
+
+@breaks("DELIVER-08", "a start was attempt")
+class CountsHops(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        def enqueue(self, payload: str, *, route: Route, delay: float) -> str:
+            if delay:
+                payload = changed(payload, attempt=field(payload, "attempt", 1) + 1)
+            return super().enqueue(payload, route=route, delay=delay)
+
+
+@breaks("DELIVER-09", "done")
+class NeverExpires(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        def enqueue(self, payload: str, *, route: Route, delay: float) -> str:
+            return super().enqueue(changed(payload, not_after=None), route=route, delay=delay)
+
+
+@breaks("DELIVER-10", "3 of 3 payloads started")
+class OneQueue(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        def enqueue(self, payload: str, *, route: Route, delay: float) -> str:
+            return super().enqueue(payload, route=replace(route, queue=None), delay=delay)
+
+
+@breaks("DELIVER-11", "3 of 4 payloads never started")
+class WorkersCannotSend(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        def enqueue(self, payload: str, *, route: Route, delay: float) -> str:
+            if threading.current_thread() is threading.main_thread():
+                return super().enqueue(payload, route=route, delay=delay)
+            return "lost"
+
+
+@breaks("PAYLOAD-01", "never started")
+class OnePlaneOnly(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        def enqueue(self, payload: str, *, route: Route, delay: float) -> str:
+            return super().enqueue(re.sub(r"(\\ud[89a-f]..)+", "?", payload), route=route, delay=delay)
+
+
+@breaks("PAYLOAD-02", "fields that the core does not know: {}")
+class KnownFieldsOnly(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        def enqueue(self, payload: str, *, route: Route, delay: float) -> str:
+            return super().enqueue(changed(payload, **dict.fromkeys(rest(payload))), route=route, delay=delay)
+
+
+def rest(payload: str) -> Iterable[str]:
+    """The fields that this version does not know."""
+    try:
+        return [name for name in json.loads(payload) if name not in WIRE]
+    except ValueError:
+        return ()
+
+
+@breaks("PAYLOAD-03", "acknowledged and forgotten")
+class DropsNewer(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        def deliver(self, payload: str) -> None:
+            if field(payload, "v", 0) <= 1:
+                super().deliver(payload)
+
+
+@breaks("PAYLOAD-05", "dead letters with the raw text: 0")
+class DropsMalformed(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        def deliver(self, payload: str) -> None:
+            if field(payload, "id"):
+                super().deliver(payload)
+
+
+@breaks("PAYLOAD-06", "2 of 2 payloads never started")
+class LosesTheSignature(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        def enqueue(self, payload: str, *, route: Route, delay: float) -> str:
+            return super().enqueue(changed(payload, sig=None), route=route, delay=delay)
+
+
+@breaks("RETRY-01", r"attempts \[1, 1, 1")
+class ForgetsTheAttempt(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        def enqueue(self, payload: str, *, route: Route, delay: float) -> str:
+            return super().enqueue(changed(payload, attempt=1), route=route, delay=delay)
+
+
+@breaks("RETRY-02", "attempt 2 started .* too early")
+class RetriesAtOnce(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        def enqueue(self, payload: str, *, route: Route, delay: float) -> str:
+            if field(payload, "attempt", 1) > 1:
+                payload, delay = changed(payload, due=None), 0.0
+            return super().enqueue(payload, route=route, delay=delay)
+
+
+@breaks("RETRY-06", "the id of attempt 2")
+class NewIdForEachSend(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        def enqueue(self, payload: str, *, route: Route, delay: float) -> str:
+            if field(payload, "attempt", 1) > 1:
+                payload = changed(payload, id="0" * 32)
+            return super().enqueue(payload, route=route, delay=delay)
+
+
+@breaks("RETRY-08", "attempt 2 started .* too late")
+class Lazy(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        def enqueue(self, payload: str, *, route: Route, delay: float) -> str:
+            return super().enqueue(payload, route=route, delay=2 * delay + 0.6 if delay else 0.0)
+
+
+@breaks("RETRY-09", "they show none")
+class HidesFailures(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        def deliver(self, payload: str) -> None:
+            try:
+                super().deliver(payload)
+            except TaskDead:
+                return
+
+
+@breaks("RETRY-10", "2 attempts 1, but 1 attempts 2")
+class SendsAfterwards(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        inside = threading.local()
+
+        def enqueue(self, payload: str, *, route: Route, delay: float) -> str:
+            kept = getattr(self.inside, "kept", None)
+            if kept is None:
+                return super().enqueue(payload, route=route, delay=delay)
+            kept.append((payload, route, delay))
+            return "later"
+
+        def deliver(self, payload: str) -> None:
+            self.inside.kept = []
+            super().deliver(payload)
+            kept, self.inside.kept = self.inside.kept, None
+            for follow, route, delay in kept:
+                self.enqueue(follow, route=route, delay=delay)
+
+
+@breaks("EAGER-07", "eager after the switch: False")
+class NeverEager(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        eager = False
+
+
+@breaks("BROKER-03", "EnqueueError: .*broken for ever")
+class RemembersFailures(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        broken = False
+
+        def enqueue(self, payload: str, *, route: Route, delay: float) -> str:
+            if self.broken:
+                raise ConnectionError("broken for ever")
+            try:
+                return super().enqueue(payload, route=route, delay=delay)
+            except sqlite3.OperationalError:
+                self.broken = True
+                raise
+
+
+@breaks("ORDER-01", "lower ones before it")
+class OneLevel(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        def enqueue(self, payload: str, *, route: Route, delay: float) -> str:
+            return super().enqueue(payload, route=replace(route, priority="normal"), delay=delay)
+
+
+@breaks("LOAD-01", "payloads never started")
+class LosesOneInAHundred(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        sent = 0
+
+        def enqueue(self, payload: str, *, route: Route, delay: float) -> str:
+            self.sent += 1
+            return super().enqueue(payload, route=route, delay=delay) if self.sent % 100 else "lost"

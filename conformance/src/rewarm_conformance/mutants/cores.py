@@ -1,0 +1,299 @@
+"""Broken cores under the reference queue, for rules that live in the core alone."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from rewarm import Adapter, ArgumentError, Rewarm, events, freshness, worker
+from rewarm.app import Rewarm as App
+from rewarm.codec import Codec
+from rewarm.eager import Eager
+from rewarm.receipt import Receipt
+from rewarm.retry import Retry
+from rewarm.runtime import Runtime
+from rewarm.signature import Signature
+from rewarm.steps import Put, Unlink, seal_of
+from rewarm.stores.base import Started, Verdict
+from rewarm.target import Target
+from rewarm.task import Task
+from rewarm.worker import Delivery, Ended, Outcome
+
+from ..reference import ReferenceTestbed
+from ..testbed import Setting
+from . import breaks
+
+
+class BrokenCore(ReferenceTestbed):
+    """Replaces one thing in the core, in the suite's process and in workers, once in each."""
+
+    done: ClassVar[set[str]] = set()
+    owner: Any = None
+    attribute = ""
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        if self.attribute and type(self).__name__ not in self.done:
+            self.done.add(type(self).__name__)
+            setattr(self.owner, self.attribute, self.instead(getattr(self.owner, self.attribute)))
+
+    def instead(self, original: Callable[..., Any]) -> Any:
+        """What takes the original's place."""
+        raise NotImplementedError
+
+
+@breaks("DELIVER-07", "the payload was taken")
+class DelaysAnyhow(BrokenCore):
+    owner, attribute = Runtime, "_posted"
+
+    def instead(self, original: Callable[..., Any]) -> Any:
+        return lambda self, task, delay: (task.dumps(self.signing_keys), min(delay, 0.8))
+
+
+@breaks("PAYLOAD-04", "it was sent")
+class TakesAnything(BrokenCore):
+    owner, attribute = Codec, "_encode"
+
+    def instead(self, original: Callable[..., Any]) -> Any:
+        def encode(codec: Codec, value: Any, path: Any) -> Any:
+            try:
+                return original(codec, value, path)
+            except ArgumentError:
+                return repr(value)
+
+        return encode
+
+
+@breaks("RETRY-03", r"attempts \[1, 2, 1")
+class NeverEnough(BrokenCore):
+    def app(self, name: str, adapter: Adapter, **settings: Any) -> Rewarm:
+        app = super().app(name, adapter, **settings)
+
+        def again(event: events.Event) -> None:
+            if isinstance(event, events.TaskEnded) and event.outcome == "done" and event.task.attempt > 1:
+                app.jobs[str(event.task.job)].refresh(*event.task.args)
+
+        app.listen(again)
+        return app
+
+
+@breaks("RETRY-04", "reported dead 2 times")
+class TellsTwice(BrokenCore):
+    owner, attribute = App, "emit"
+
+    def instead(self, original: Callable[..., Any]) -> Any:
+        def emit(app: App, event: events.Event) -> None:
+            for _ in range(2 if isinstance(event, events.Buried) else 1):
+                original(app, event)
+
+        return emit
+
+
+@breaks("RETRY-07", r"attempts \[1, 2")
+class RetriesEverything(BrokenCore):
+    owner, attribute = Retry, "delay"
+
+    def instead(self, original: Callable[..., Any]) -> Any:
+        return lambda retry, error, attempt, *_: 0.0 if attempt < retry.attempts else None
+
+
+@breaks("EAGER-01", "never started")
+class EagerElsewhere(BrokenCore):
+    owner, attribute = Eager, "run"
+
+    def instead(self, original: Callable[..., Any]) -> Any:
+        return lambda eager, task: threading.Timer(0.5, original, (eager, task)).start()
+
+
+@breaks("EAGER-02", "the argument")
+class EagerWithLists(BrokenCore):
+    owner, attribute = Eager, "run"
+
+    def instead(self, original: Callable[..., Any]) -> Any:
+        decode = Signature.decode
+
+        def flat(signature: Signature, data: Any) -> tuple[Any, ...]:
+            return tuple(list(value) if isinstance(value, tuple) else value for value in decode(signature, data))
+
+        def run(eager: Eager, task: Task) -> None:
+            Signature.decode = flat  # type: ignore[assignment, method-assign]
+            original(eager, task)
+            Signature.decode = decode  # type: ignore[method-assign]
+
+        return run
+
+
+@breaks("EAGER-03", r"attempts \[1\]$")
+class ParksRetries(BrokenCore):
+    owner, attribute = Eager, "_enter"
+
+    def instead(self, original: Callable[..., Any]) -> Any:
+        def enter(eager: Eager, task: Task) -> deque[str] | None:
+            return original(eager, task) if task.attempt == 1 else None
+
+        return enter
+
+
+@breaks("EAGER-04", "TaskDead with eager_raises=True: False")
+class EagerIsSilent(BrokenCore):
+    owner, attribute = Eager, "_leave"
+
+    def instead(self, original: Callable[..., Any]) -> Any:
+        return lambda eager, task, ended: None
+
+
+@breaks("EAGER-05", "it connected to")
+class EagerConnects(BrokenCore):
+    owner, attribute = Eager, "run"
+
+    def instead(self, original: Callable[..., Any]) -> Any:
+        def run(eager: Eager, task: Task) -> None:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", 1), timeout=0.1)
+            original(eager, task)
+
+        return run
+
+
+@breaks("EAGER-06", "RecursionError|[0-9]{3,} levels")
+class NestsWithoutEnd(BrokenCore):
+    owner, attribute = importlib.import_module("rewarm.eager"), "NESTED"
+
+    def instead(self, original: Any) -> Any:
+        return 10**9
+
+
+@breaks("IDEMP-01", "started more often, up to 3 times")
+class LoadsForEachDelivery(BrokenCore):
+    owner, attribute = Delivery, "_refresh"
+
+    def instead(self, original: Callable[..., Any]) -> Any:
+        def refresh(delivery: Delivery) -> Any:
+            delivery.admits([Started(Verdict.GO)])
+            yield from freshness.reload(delivery.host.target(delivery.task))
+            return Ended(Outcome.DONE)
+
+        return refresh
+
+
+@breaks("IDEMP-02", "started more often|two runs")
+class NeverJoins(BrokenCore):
+    owner, attribute = freshness, "queue"
+
+    def instead(self, original: Callable[..., Any]) -> Any:
+        def queue(target: Target, *rest: Any) -> Any:
+            yield [Unlink(target.key)]
+            return (yield from original(target, *rest))
+
+        return queue
+
+
+@breaks("IDEMP-03", "the value: 1")
+class StoresWithoutLooking(BrokenCore):
+    owner, attribute = freshness, "load"
+
+    def instead(self, original: Callable[..., Any]) -> Any:
+        def load(target: Target, grant: Any, stamps: Any, rider: Any = freshness.NOBODY) -> Any:
+            if target.job.name != "gated":
+                return (yield from original(target, grant, stamps, rider))
+            got = yield freshness.Load(target, grant.born, grant.n)
+            packed = target.packed(got.value)
+            put = Put(target.key, seal_of(target.stamps, stamps) or b"", *packed)
+            yield [put, *rider.last()]
+            return got._replace(stored="ok")
+
+        return load
+
+
+@breaks("IDEMP-04", "the older value is a HIT")
+class DoesNotVoid(BrokenCore):
+    owner, attribute = App, "_invalidate"
+
+    def instead(self, original: Callable[..., Any]) -> Any:
+        return lambda app, *_: Receipt(app, "invalidate")
+
+
+@breaks("IDEMP-05", "the first read after it: MISS")
+class InvalidatesByRemoving(BrokenCore):
+    owner, attribute = freshness, "invalidate"
+
+    def instead(self, original: Callable[..., Any]) -> Any:
+        def invalidate(keys: Any, stamps: Any) -> Any:
+            yield [Unlink(key) for key in keys]
+
+        return invalidate
+
+
+@breaks("IDEMP-06", "it was skipped")
+class DropsDuplicates(BrokenCore):
+    owner, attribute = Delivery, "_later"
+
+    def instead(self, original: Callable[..., Any]) -> Any:
+        def later(delivery: Delivery, delay: float, reason: str, *, hop: bool = False) -> Any:
+            if hop:
+                return (yield from original(delivery, delay, reason, hop=True))
+            return Ended(Outcome.SKIPPED, reason)
+
+        return later
+
+
+@breaks("IDEMP-07", "skipped")
+class RunningIsDone(BrokenCore):
+    owner, attribute = Delivery, "admits"
+
+    def instead(self, original: Callable[..., Any]) -> Any:
+        def admits(delivery: Delivery, answers: list[Any]) -> bool:
+            again = answers[0].deliveries > 1
+            return bool(original(delivery, [Started(Verdict.DONE)] if again else answers))
+
+        return admits
+
+
+@breaks("TXN-01", "2 of 2 payloads started")
+class SendsBeforeTheCommit(BrokenCore):
+    owner, attribute = App, "when_committed"
+
+    def instead(self, original: Callable[..., Any]) -> Any:
+        return lambda app, function: function()
+
+
+@breaks("TXN-02", "never started")
+class LosesTheHook(BrokenCore):
+    owner, attribute = App, "when_committed"
+
+    def instead(self, original: Callable[..., Any]) -> Any:
+        return lambda app, function: None if app.in_transaction() else function()
+
+
+@breaks("CRASH-02", "started more often")
+class NeverPoison(BrokenCore):
+    owner, attribute = worker, "DELIVERIES"
+
+    def instead(self, original: Any) -> Any:
+        return 10**6
+
+
+@breaks("CRASH-04", "it waited")
+class LocksForEver(BrokenCore):
+    owner, attribute = Target, "lease"
+
+    def instead(self, original: Any) -> Any:
+        Target.patience = property(lambda target: 4_000)  # type: ignore[method-assign, assignment]
+        return property(lambda target: 600_000)
+
+
+@breaks("CRASH-05", "the state: MISS")
+class DoneBeforeStored(BrokenCore):
+    owner, attribute = Target, "pack"
+
+    def instead(self, original: Callable[..., Any]) -> Any:
+        def pack(target: Target, value: Any) -> Any:
+            packed = original(target, value)
+            return None if target.job.name == "unwritten" else packed
+
+        return pack

@@ -1,0 +1,150 @@
+"""Broken queues and workers, and testbeds that point nowhere."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import ClassVar
+
+from rewarm import NotAcknowledged
+from rewarm.adapter import ENTRY
+from rewarm.errors import TaskDead
+
+from ..reference import Consumer, Queue, ReferenceTestbed
+from . import breaks
+from .adapters import changed, field
+
+
+@breaks("SMOKE-01", "no ping ran")
+class WrongQueue(ReferenceTestbed):
+    boot_seconds = 1.0
+
+    def worker(self, namespace: str, queue: str | None = None) -> list[str]:
+        return super().worker(namespace, f"{namespace}-nobody-sends-here")
+
+
+class EarlyConsumer(Consumer):
+    """Acknowledges first, then runs."""
+
+    def handle(self, id: str, payload: str) -> None:
+        self.queue.done(id)
+        try:
+            self.queue.entries[ENTRY](payload)
+        except (TaskDead, NotAcknowledged):
+            return
+
+
+@breaks("DELIVER-02", "5 of 5 payloads never started")
+class EmptiesAtStart(ReferenceTestbed):
+    class consumer_class(Consumer):
+        def run(self, threads: int) -> None:
+            with self.queue.open() as connection:
+                connection.execute("delete from message")
+            super().run(threads)
+
+
+@breaks("DELIVER-05", "no ping ran")
+class OneLeader(ReferenceTestbed):
+    class consumer_class(Consumer):
+        def work(self) -> None:
+            leader = Path(f"{self.queue.path}.leader")
+            if not leader.exists() or leader.read_text() == str(os.getpid()):
+                leader.write_text(str(os.getpid()))
+                super().work()
+            self.stopping.wait()
+
+
+@breaks("RETRY-05", "one was delivered [2-9] times")
+class RetriesNatively(ReferenceTestbed):
+    class consumer_class(Consumer):
+        def handle(self, id: str, payload: str) -> None:
+            for _ in range(3):
+                try:
+                    self.queue.entries[ENTRY](payload)
+                except TaskDead:
+                    continue
+                break
+            self.queue.done(id)
+
+
+@breaks("CRASH-01", "starts: False")
+class AcksEarly(ReferenceTestbed):
+    consumer_class = EarlyConsumer
+
+
+@breaks("LOAD-02", "of 200 (were lost|payloads never started)")
+class HoardsAndAcksEarly(ReferenceTestbed):
+    class consumer_class(EarlyConsumer):
+        def handle(self, id: str, payload: str) -> None:
+            hoard = {id: payload, **dict(filter(None, (self.queue.claim(self.name) for _ in range(9))))}
+            for one in hoard:
+                self.queue.done(one)
+            for one, held in hoard.items():
+                super().handle(one, held)
+
+
+@breaks("CRASH-03", "of 5 were lost")
+class StopsAtOnce(ReferenceTestbed):
+    class consumer_class(EarlyConsumer):
+        def run(self, threads: int) -> None:
+            self.stopping.set = lambda: os._exit(0)  # type: ignore[method-assign]
+            super().run(threads)
+
+
+@breaks("CRASH-06", "never started")
+class LongLease(ReferenceTestbed):
+    class queue_class(Queue):
+        lease = 600.0
+
+
+@breaks("CRASH-07", "had to be killed")
+class IgnoresTheSignal(ReferenceTestbed):
+    stop_seconds = 3.0
+
+    class consumer_class(Consumer):
+        def run(self, threads: int) -> None:
+            self.stopping.set = lambda: None  # type: ignore[method-assign]
+            super().run(threads)
+
+
+@breaks("CRASH-08", "a start was attempt 2")
+class StopBurnsAnAttempt(ReferenceTestbed):
+    class consumer_class(Consumer):
+        held: ClassVar[dict[str, str]] = {}
+
+        def run(self, threads: int) -> None:
+            self.stopping.set = self.burn  # type: ignore[method-assign]
+            super().run(threads)
+
+        def handle(self, id: str, payload: str) -> None:
+            self.held[id] = payload
+            super().handle(id, payload)
+            self.held.pop(id)
+
+        def burn(self) -> None:
+            for id, payload in self.held.items():
+                self.queue.put(changed(payload, attempt=field(payload, "attempt", 1) + 1))
+                self.queue.done(id)
+            os._exit(0)
+
+
+@breaks("BROKER-01", "5 of 5 payloads never started")
+class KeepsNothing(ReferenceTestbed):
+    class consumer_class(Consumer):
+        def run(self, threads: int) -> None:
+            restarted = Path(self.queue.path).parent.parent.stat().st_mtime  # when the directory was last moved
+            with self.queue.open() as connection:
+                connection.execute("delete from message where due < ?", (restarted,))
+            super().run(threads)
+
+
+@breaks("BROKER-02", "it did not")
+class EndsWithTheConnection(ReferenceTestbed):
+    class consumer_class(Consumer):
+        def work(self) -> None:
+            while Path(self.queue.path).exists() and not self.stopping.is_set():
+                if (found := self.queue.claim(self.name)) is not None:
+                    self.handle(*found)
+                time.sleep(self.idle)
+            os._exit(1)
