@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from rewarm import freshness
-from rewarm.freshness import Found, Load, Loaded, Packed, Send, Wait
+from rewarm.effects import Load, Loaded, Packed, Send, Wait
+from rewarm.freshness import Found
 from rewarm.steps import Begin, Capture, Commit, Grant, Look, Mark, Seen, Unlink
 from rewarm.stores import MemoryStore
 

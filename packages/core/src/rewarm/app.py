@@ -16,6 +16,7 @@ from .adapter import Adapter
 from .batch import Batch, Gathered
 from .codec import Codec
 from .dead import DeadLetters
+from .effects import Flow
 from .entry import Entry, Fence
 from .errors import ArgumentError, ConfigurationError, DuplicateJob, StoreError
 from .job import AsyncJob, BoundJob, FunctionJob, Job, JobDecorator, Loads, P, Policies, R, Seconds, bind
@@ -364,7 +365,7 @@ def _close(reference: weakref.ref[Rewarm]) -> None:
         app.close()
 
 
-def _fresh(entries: Sequence[Entry[Any]]) -> freshness.Flow[list[Any]]:
+def _fresh(entries: Sequence[Entry[Any]]) -> Flow[list[Any]]:
     """The fresh values, in one round trip; MISSING where there is none."""
     try:
         answers = yield [Look(entry.key, entry._target.stamps) for entry in entries]

@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from . import events, freshness
+from .effects import Flow
 from .errors import EnqueueError
-from .freshness import Flow
 from .receipt import Receipt
 from .target import Target
 from .worker import Resend

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from . import freshness
+from .effects import Flow
 from .errors import ConfigurationError
-from .freshness import Flow
 from .receipt import Receipt
 from .stores.base import Clear, Exhume, Forget, Letters
 from .task import loads

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
-from .freshness import Flow
+from .effects import Flow
 from .steps import Step
 
 T = TypeVar("T")

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from . import freshness
+from .effects import Packed
 from .errors import BlockingCall
 from .freshness import Found
 from .policies import milliseconds
@@ -215,7 +216,7 @@ class Writing(AbstractContextManager["Writing[R]"], AbstractAsyncContextManager[
 
     def __init__(self, entry: Entry[R]) -> None:
         self._entry, self._app, self._target = entry, entry._app, entry._target
-        self._packed: freshness.Packed | None = None
+        self._packed: Packed | None = None
 
     def set(self, value: R) -> None:
         """The value that the write made current. Raises SerializeError."""

@@ -1,16 +1,17 @@
 """The freshness protocol, without I/O: read, refresh, invalidate and sweep as generators.
 
 A flow yields either a list of steps, which the driver runs in one round trip and answers with the list of their
-results, or one of the effects below. It has no clock, no randomness and no connection: the blocking driver, the
+results, or one of `effects`. It has no clock, no randomness and no connection: the blocking driver, the
 asyncio driver and a simulator run the same flows. The protocol, its invariants and the trace behind every rule are
 described in `docs/protocol.md`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+from .effects import Flow, Load, Loaded, Packed, Send, Target, Wait
 from .errors import EnqueueError, StoreError
 from .steps import (
     NO_SEAL,
@@ -35,95 +36,8 @@ from .steps import (
     seal_of,
 )
 
-T = TypeVar("T")
-Flow = Generator[Any, Any, T]
-
 HIT, STALE, MISS = "HIT", "STALE", "MISS"
 LOADS = 3  # a task whose load was voided loads again, so often
-
-
-class Load(NamedTuple):
-    """Effect -> Loaded. Ask the source. `n` 0: nobody waits for it; else the lease of load `n` is renewed meanwhile.
-
-    A failing source is an answer, not an exception, so that no flow takes it for a failing store.
-    """
-
-    target: Target
-    born: bytes = b""
-    n: int = 0
-
-
-class Loaded(NamedTuple):
-    """`stored`: ok, fallback, refused, skipped, raised (the source: `error`) or failed (the store: `error`)."""
-
-    value: Any
-    ms: int
-    stored: str = "skipped"
-    error: BaseException | None = None
-
-
-class Wait(NamedTuple):
-    """Effect -> milliseconds slept, at most `limit`. Let another load go on; `turn` counts up from 0."""
-
-    turn: int
-    limit: int
-
-
-class Send(NamedTuple):
-    """Effect -> None. Hand the refresh that holds place `q` to the queue. Raises EnqueueError."""
-
-    target: Target
-    born: bytes
-    q: int
-    delay: int = 0
-    route: Any = None
-
-
-class Packed(NamedTuple):
-    """A value as it is stored; times in milliseconds."""
-
-    ttl: int
-    hard: int
-    payload: bytes
-    flags: int
-
-
-class Target(Protocol):
-    """One entry, and what its job's policies say of it. All times are milliseconds."""
-
-    @property
-    def key(self) -> str: ...
-    @property
-    def stamps(self) -> tuple[str, ...]: ...  # sorted keys of the tags' stamps, the job's own included
-    @property
-    def expires(self) -> bool: ...  # an invalidated value counts as absent
-    @property
-    def queues_on_miss(self) -> bool: ...
-    @property
-    def transactional(self) -> bool: ...  # inside an open transaction: load, but neither store nor queue
-    @property
-    def on_store_error(self) -> str: ...
-    @property
-    def on_enqueue_error(self) -> str: ...
-    @property
-    def patience(self) -> int: ...
-    @property
-    def lease(self) -> int: ...
-    @property
-    def place(self) -> int: ...  # how long a queued refresh holds its place
-    @property
-    def stamp_ttl(self) -> int: ...
-    @property
-    def empty(self) -> Any: ...
-
-    def unpack(self, seen: Seen) -> tuple[bool, Any]: ...  # (False, None) if it cannot be read
-    def pack(self, value: Any) -> Packed | None: ...  # None: not to be stored. Raises SerializeError
-    def stale_for(self, value: Any) -> int: ...  # ttl + stale_while_revalidate
-    def error_for(self, value: Any) -> int: ...  # ttl + stale_if_error
-    def early(self, seen: Seen) -> bool: ...  # refresh ahead of time
-    def loaded(self, got: Loaded) -> None: ...
-    def failed(self, error: BaseException) -> None: ...
-    def store_failed(self, error: Exception) -> None: ...
 
 
 class Found(NamedTuple):

@@ -6,8 +6,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Literal
 
+from .effects import Flow
 from .errors import OutcomeTimeout
-from .freshness import Flow
 from .runtime import task_id
 from .steps import Drop, Look
 from .stores.base import Cancel, Recall

@@ -17,8 +17,9 @@ from .adapter import Adapter, Capability
 from .background import Heart, LoopThread
 from .drivers import adrive, drive
 from .eager import Eager
+from .effects import Flow, Load, Loaded, Send, Wait
 from .errors import EnqueueError
-from .freshness import Flow, Found, Load, Loaded, Send, Wait
+from .freshness import Found
 from .local import GRACE, AsyncioAdapter
 from .retry import Retry
 from .steps import Renew, Step

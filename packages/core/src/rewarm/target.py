@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import events
+from .effects import Loaded, Packed
 from .errors import SerializeError
-from .freshness import Loaded, Packed
 from .policies import milliseconds
 from .steps import Seen
 

@@ -15,8 +15,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import events, freshness
+from .effects import Flow
 from .errors import EnqueueError, NotAcknowledged, PayloadError, StoreError
-from .freshness import Flow, Rider
+from .freshness import Rider
 from .retry import Retry
 from .steps import Bump, Drop, Mark, Step
 from .stores.base import Bury, Recall, Settle, Start, Started, Verdict

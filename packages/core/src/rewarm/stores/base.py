@@ -26,7 +26,7 @@ class Backend(ABC):
         """`run` for asyncio. Backends without an asyncio client run in a thread."""
         return await asyncio.to_thread(self.run, steps)
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (a store in memory has nothing to close)
         """Give connections back. A client that the application handed over stays open."""
 
     async def aclose(self) -> None:
@@ -78,7 +78,8 @@ class Start(NamedTuple):
 class Settle(NamedTuple):
     """-> None. This delivery ended: set the status, note an error, end the claim, forget the deliveries counted.
 
-    A duplicate that is `skipped` leaves a `done` as it is. Status `deferred` only takes this delivery off the count: the claim and the status belong to another.
+    A duplicate that is `skipped` leaves a `done` as it is. Status `deferred` only takes this delivery off the count:
+    the claim and the status belong to another.
     `error` is added to the record's errors, of which the last 10 are kept.
     """
 
