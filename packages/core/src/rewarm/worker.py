@@ -244,12 +244,16 @@ class Delivery(Rider):
             if self.pause is not None:
                 yield [self._settle(Outcome.RETRIED, _tell(error))]
         if self.pause is None:
-            return (yield from self._bury("attempts exhausted" if self._worth(error) else "not retryable", error))
+            return (yield from self._bury(self._why_dead(error), error))
         follow = self.task.again(attempt=self.task.attempt + 1, due=self.host.now() + self.pause)
         return (yield from self._resend(follow, self.pause, Ended(Outcome.RETRIED, repr(error), error)))
 
-    def _worth(self, error: Exception) -> bool:
-        return isinstance(error, self.retry.on)
+    def _why_dead(self, error: Exception) -> str:
+        if not isinstance(error, self.retry.on):
+            return "not retryable"
+        if self.task.attempt >= self.retry.attempts:
+            return "attempts exhausted"
+        return "the next attempt would come too late (the job's timeout)"
 
     def _later(self, delay: float, reason: str, *, hop: bool = False) -> Flow[Ended]:
         if self.eager:  # nothing would ever bring it back, and waiting here could wait for ourselves
