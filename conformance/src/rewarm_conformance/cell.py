@@ -5,8 +5,9 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import PackageNotFoundError, metadata, packages_distributions, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,20 +32,22 @@ def describe(lab: Lab) -> Cell:
     bed = lab.bed()
     adapter, native = bed.adapter, bed.probe.native
     owner = distribution(type(adapter).__module__)
-    versions = {
-        name: version(name)
-        for name in (owner, distribution(type(native).__module__), "rewarm")
-        if name and name != "builtins"
-    }
+    versions = {name: version(name) for name in (owner, distribution(type(native).__module__), "rewarm") if name}
     versions |= lab.testbed.versions()
     broker = lab.broker.version() if lab.broker else "none"
     kind, _, number = broker.partition(" ")
-    versions |= {kind: number, "Python": platform.python_version()}
-    name = lab.testbed.name or re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(lab.testbed).__name__).lower()
+    versions |= {kind: number} if number else {}
+    versions["Python"] = platform.python_version()
+    words = re.findall(r"[A-Z][a-z0-9]*", type(lab.testbed).__name__.removesuffix("Testbed"))
+    name = lab.testbed.name or "-".join(words).lower() or "testbed"
     return Cell(name, lab.path, adapter.name, owner, broker, tuple(sorted(map(str, adapter.capabilities))), versions)
 
 
 def distribution(module: str) -> str:
     """The distribution that a module belongs to; "" if it is in none."""
-    found = packages_distributions().get(module.partition(".")[0], [])
-    return found[0] if found else ""
+    top = module.partition(".")[0]
+    candidates = [*packages_distributions().get(top, ()), top.replace("_", "-")]  # an editable install lists no modules
+    for name in candidates:
+        with suppress(PackageNotFoundError):
+            return str(metadata(name)["Name"])
+    return ""

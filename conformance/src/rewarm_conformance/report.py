@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from .rules import PROFILES, RULES
 from .verdicts import Verdict, profiles
@@ -130,7 +132,13 @@ def _render(name: str, **context: Any) -> str:
         loader=PackageLoader("rewarm_conformance"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         autoescape=not name.endswith(".md"), keep_trailing_newline=True,
     )  # fmt: skip
+    environment.filters["code"] = _code
     return str(environment.get_template(name).render(context))
+
+
+def _code(text: str) -> Markup:
+    """Markdown's backticks as HTML."""
+    return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", str(escape(text))))
 
 
 def read(paths: Iterable[Path]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from rewarm import Adapter, ArgumentError, Rewarm, events, freshness, worker
 from rewarm.app import Rewarm as App
 from rewarm.codec import Codec
 from rewarm.eager import Eager
+from rewarm.effects import Load
 from rewarm.receipt import Receipt
 from rewarm.retry import Retry
 from rewarm.runtime import Runtime
@@ -201,7 +202,7 @@ class StoresWithoutLooking(BrokenCore):
         def load(target: Target, grant: Any, stamps: Any, rider: Any = freshness.NOBODY) -> Any:
             if target.job.name != "gated":
                 return (yield from original(target, grant, stamps, rider))
-            got = yield freshness.Load(target, grant.born, grant.n)
+            got = yield Load(target, grant.born, grant.n)
             packed = target.packed(got.value)
             put = Put(target.key, seal_of(target.stamps, stamps) or b"", *packed)
             yield [put, *rider.last()]

@@ -1,0 +1,130 @@
+"""The plugin from outside: what a run prints, how it ends, what it reports."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+HONEST = """
+from rewarm import Capability
+from rewarm_conformance.mutants.adapters import ForgetsTheTime
+from rewarm_conformance.reference import ReferenceAdapter, ReferenceTestbed
+
+class Undeclared(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        capabilities = ReferenceAdapter.capabilities - {Capability.PRIORITY}
+
+class Unsupported(ForgetsTheTime):
+    class adapter_class(ForgetsTheTime.adapter_class):
+        capabilities = ReferenceAdapter.capabilities - {Capability.PRIORITY}
+        def enqueue(self, payload, *, route, delay):
+            return self.queue.put(payload, route.queue, 1, delay)
+
+class Known(ForgetsTheTime):
+    known_failures = {"DELIVER-06": "https://example.org/issues/1"}
+
+class Stale(ReferenceTestbed):
+    known_failures = {"DELIVER-03": "https://example.org/issues/2"}
+
+class Broken(ReferenceTestbed):
+    def build(self, namespace):
+        raise OSError("the testbed itself is broken")
+
+class NoControl(ReferenceTestbed):
+    def make_eager(self, native):
+        raise NotImplementedError
+
+class Typo(ReferenceTestbed):
+    known_failures = {"DELIVER-99": "?"}
+"""
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    """Run checks on a testbed -> exit status, output, report."""
+    pytester.makepyfile(beds=HONEST)
+    monkeypatch.setenv("REWARM_PATIENCE", "0.2")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(pytester.path), *filter(None, sys.path)]))
+
+    def run(testbed: str, *options: str):  # type: ignore[no-untyped-def]
+        done = pytester.runpytest_subprocess(
+            "-p", "no:valkey", "--pyargs", "rewarm_conformance", "--rewarm-testbed", f"beds:{testbed}",
+            "--rewarm-report", "report.json", *options,
+        )  # fmt: skip
+        path = Path(pytester.path, "report.json")
+        return done.ret, done.stdout.str() + done.stderr.str(), json.loads(path.read_text()) if path.exists() else None
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("testbed", "check", "expected", "status"),
+    [
+        ("Undeclared", "ORDER-01", "undeclared", 1),
+        ("Unsupported", "ORDER-01", "unsupported", 0),
+        ("Known", "DELIVER-06", "known-fail", 0),
+        ("Stale", "DELIVER-03", "fail", 1),
+        ("Broken", "DELIVER-03", "error", 1),
+        ("NoControl", "EAGER-07", "untested", 0),
+    ],
+)
+def test_verdicts(suite, testbed: str, check: str, expected: str, status: int) -> None:  # type: ignore[no-untyped-def]
+    ended, output, report = suite(testbed, "--rewarm-check", check)
+    assert report["checks"][check]["verdict"] == expected, output
+    assert ended == status, output
+
+
+def test_strict_makes_a_missing_control_a_failure(suite) -> None:  # type: ignore[no-untyped-def]
+    ended, output, _ = suite("NoControl", "--rewarm-check", "EAGER-07", "--rewarm-strict")
+    assert ended == 1
+    assert "EAGER-07 is untested" in output
+
+
+def test_a_failure_prints_all_that_helps(suite) -> None:  # type: ignore[no-untyped-def]
+    pattern = ["--rewarm-testbed", "rewarm_conformance.mutants.adapters:ForgetsTheTime", "--rewarm-check", "DELIVER-06"]
+    ended, output, report = suite("Known", *pattern)
+    assert ended == 1
+    for part in (
+        "DELIVER-06 A delayed payload is not early.", "adapter    rewarm-conformance 0.1.0", "expected   a payload",
+        "seen       a payload delayed by 1 s started", "history           t", "usual      `delay` is not passed on",
+        "again      pytest --pyargs rewarm_conformance --rewarm-testbed rewarm_conformance.mutants.adapters:Forgets",
+    ):  # fmt: skip
+        assert part in output
+    assert report["profiles"]["core"]["result"] == "failed"
+
+
+def test_a_broken_testbed_says_so_and_stops(suite) -> None:  # type: ignore[no-untyped-def]
+    wrong = ["--rewarm-testbed", "rewarm_conformance.mutants.queues:WrongQueue"]
+    ended, output, report = suite("Known", *wrong, "--rewarm-check", "SMOKE-01", "--rewarm-check", "DELIVER-01")
+    assert ended == 1
+    assert "The testbed is wrong, not the adapter" in output
+    assert report["checks"]["DELIVER-01"]["verdict"] == "untested"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("Typo",), "names DELIVER-99, which is no check"),
+        (("Known", "--rewarm-check", "NOPE-1"), "no check NOPE-1"),
+        (("NotThere",), "--rewarm-testbed beds:NotThere"),
+        (("Capability",), "is no Testbed class"),
+    ],
+)
+def test_mistakes_are_errors(suite, options: tuple[str, ...], told: str) -> None:  # type: ignore[no-untyped-def]
+    ended, output, _ = suite(*options)
+    assert ended == pytest.ExitCode.USAGE_ERROR
+    assert told in output
+
+
+def test_the_report_is_gathered_across_processes(suite) -> None:  # type: ignore[no-untyped-def]
+    ended, output, report = suite("NoControl", "-n", "2", *(f"--rewarm-check=PAYLOAD-0{n}" for n in range(1, 5)))
+    assert ended == 0, output
+    assert [result["verdict"] for result in report["checks"].values()] == ["pass"] * 4
+    assert report["name"] == "no-control"
+    assert report["versions"]["Python"]

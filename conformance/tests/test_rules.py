@@ -1,0 +1,38 @@
+"""The suite lints itself: one check per rule, unique sentences, the contract is current."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import rewarm_conformance.checks
+from rewarm_conformance.command import main
+from rewarm_conformance.contract import contract
+from rewarm_conformance.rules import CORE, DURABLE, FULL, RULES
+
+CONTRACT = Path(__file__).parents[2] / "docs" / "contract.md"
+
+
+def test_there_are_63_rules_with_unique_ids_and_sentences() -> None:
+    rules = [*CORE, *DURABLE, *FULL]
+    assert len(rules) == len(RULES) == len({rule.sentence for rule in rules}) == 63
+    assert all(rule.sentence.endswith(".") and rule.causes for rule in rules)
+
+
+def test_every_rule_has_one_check() -> None:
+    found = []
+    for path in sorted(Path(rewarm_conformance.checks.__file__).parent.glob("test_*.py")):
+        module = importlib.import_module(f"rewarm_conformance.checks.{path.stem}")
+        found += [value.rule.id for value in vars(module).values() if hasattr(value, "rule")]
+    assert sorted(found) == sorted(RULES)
+
+
+def test_the_contract_is_current() -> None:
+    assert CONTRACT.read_text() == contract(), "run python -m rewarm_conformance.contract > docs/contract.md"
+
+
+def test_list(capsys) -> None:  # type: ignore[no-untyped-def]
+    assert main(["--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 63
+    assert lines[0].split()[:2] == ["SMOKE-01", "core"]
