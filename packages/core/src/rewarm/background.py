@@ -15,6 +15,8 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+CANCELLED_WITHIN = 1.0
+"""Seconds that closing waits for cancelled loads."""
 
 
 class LoopThread:
@@ -27,25 +29,35 @@ class LoopThread:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """The coroutine's result, with the caller's context variables."""
-        with self._lock:
-            if self._loop is None or self._pid != os.getpid():
-                self._pid, self._loop = os.getpid(), asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="rewarm-loop", daemon=True).start()
-            loop = self._loop
         done: Future[T] = Future()
 
         def start() -> None:
             task = loop.create_task(coroutine)
             task.add_done_callback(lambda ended: _copy(ended, done))
 
-        loop.call_soon_threadsafe(start, context=contextvars.copy_context())
+        with self._lock:
+            if self._loop is None or self._pid != os.getpid():
+                self._pid, self._loop = os.getpid(), asyncio.new_event_loop()
+                self._thread = threading.Thread(target=_serve, args=(self._loop,), name="rewarm-loop", daemon=True)
+                self._thread.start()
+            loop = self._loop
+            loop.call_soon_threadsafe(start, context=contextvars.copy_context())  # before any `stop`
         return done.result()
 
     def close(self) -> None:
+        """End the loop. What runs on it is cancelled: nobody shall wait for it for ever."""
         with self._lock:
-            if self._loop is not None and self._pid == os.getpid():
-                self._loop.call_soon_threadsafe(self._loop.stop)
-            self._loop = None
+            loop, self._loop = self._loop, None
+            if loop is None or self._pid != os.getpid():
+                return
+            loop.call_soon_threadsafe(loop.stop)
+        if self._thread is not threading.current_thread():
+            self._thread.join(CANCELLED_WITHIN)
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.get_loop().run_forever()
 
 
 def _copy(ended: asyncio.Task[T], done: Future[T]) -> None:

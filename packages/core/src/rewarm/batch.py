@@ -41,6 +41,7 @@ class Gathered:
         self.now = dict.fromkeys(names if fence == "now" else ())
         self.later = dict.fromkeys(names if fence == "task" else ())
         self.refreshes = {target.key: target for target in targets if refresh}
+        self.sent = False  # or given up: a task that outlives the batch it was started in still has it in its context
         self.receipts = [Receipt(app, "refresh" if refresh and fence == "now" else "invalidate")]
 
     def merge(self, other: Gathered) -> None:
@@ -111,7 +112,7 @@ class Batch(AbstractContextManager["Batch"], AbstractAsyncContextManager["Batch"
     def open(self) -> Gathered | None:
         """What has been gathered in this context; None outside of a batch."""
         stack = self._stack.get()
-        return stack[0] if stack else None
+        return stack[0] if stack and not stack[0].sent else None
 
     def take(self, gathered: Gathered) -> bool:
         """Keep work for the end of the batch, if one is open."""
@@ -121,16 +122,20 @@ class Batch(AbstractContextManager["Batch"], AbstractAsyncContextManager["Batch"
         return True
 
     def _push(self) -> None:
-        stack = self._stack.get()
-        outer = stack[0] if stack else Gathered(self.app)
-        if not stack:
-            outer.receipts.clear()
-        self._stack.set((*stack, outer))
+        if (outer := self.open) is not None:
+            self._stack.set((*self._stack.get(), outer))
+            return
+        outer = Gathered(self.app)
+        outer.receipts.clear()
+        self._stack.set((outer,))
 
     def _pop(self, kind: type[BaseException] | None) -> Gathered | None:
         stack = self._stack.get()
         self._stack.set(stack[:-1])
-        return stack[0] if len(stack) == 1 and kind is None and stack[0].receipts else None
+        if len(stack) > 1:
+            return None
+        stack[0].sent = True
+        return stack[0] if kind is None and stack[0].receipts else None
 
     def __enter__(self) -> Batch:
         self._push()

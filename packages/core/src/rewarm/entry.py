@@ -132,7 +132,7 @@ class Entry(Generic[R]):
 
     async def arefresh(self, delay: float | timedelta = 0, route: Route | dict[str, Any] | None = None) -> Receipt:
         """`refresh` on the running event loop."""
-        if self._app.in_transaction() or self._app.batching:
+        if self._app.in_transaction() or (self._app.batching and not (delay or route)):
             return self.refresh(delay, route)
         receipt, flow = self._queueing(delay, route)
         receipt._took(self._target, await self._app.runtime.adrive(flow))
