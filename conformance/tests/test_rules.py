@@ -9,6 +9,7 @@ import rewarm_conformance.checks
 from rewarm_conformance.command import main
 from rewarm_conformance.contract import contract
 from rewarm_conformance.rules import CORE, DURABLE, FULL, RULES
+from rewarm_conformance.store_rules import STORE_RULES
 
 CONTRACT = Path(__file__).parents[2] / "docs" / "contract.md"
 
@@ -24,7 +25,7 @@ def test_every_rule_has_one_check() -> None:
     for path in sorted(Path(rewarm_conformance.checks.__file__).parent.glob("test_*.py")):
         module = importlib.import_module(f"rewarm_conformance.checks.{path.stem}")
         found += [value.rule.id for value in vars(module).values() if hasattr(value, "rule")]
-    assert sorted(found) == sorted(RULES)
+    assert sorted(found) == sorted({**RULES, **STORE_RULES})
 
 
 def test_the_contract_is_current() -> None:

@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--cells", metavar="DIRECTORY", type=Path, help="run every installed cell, write its report")
     given, rest = parser.parse_known_args(argv)
     if given.list:
-        for rule in RULES.values():
+        for rule in RULES.values():  # of queues; those of stores are in `store_rules`
             print(f"{rule.id:<11} {rule.profile:<8} {rule.sentence}")
         return 0
     if given.cells:

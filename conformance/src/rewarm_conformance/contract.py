@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .report import MEANINGS
 from .rules import PROFILES, RULES, in_profile
+from .store_rules import STORE_RULES
 
 HEAD = """\
 # The contract of an adapter
@@ -36,6 +37,10 @@ PROFILE_TEXT = """
 A profile is *conformant* when every one of its checks passed, *failed* when any is fail, undeclared or error, and
 *partial* otherwise.
 """
+STORES = """\
+Stores are proved the same way: `rewarm-conformance --store my_pkg:make_store`, where `make_store()` gives a new
+`rewarm.stores.Store`.
+"""
 TITLES = {
     "core": "Core: every queue",
     "durable": "Durable: nothing is lost by a crash",
@@ -56,6 +61,8 @@ def contract() -> str:
                 needs = f" *Needs {', '.join(need.name for need in rule.requires)}.*" if rule.requires else ""
                 causes = rule.causes
                 lines.append(f"### {rule.id}\n\n**{rule.sentence}**{needs}\n\nUsual causes of a failure: {causes}.\n")
+    lines += ["## Stores\n", STORES]
+    lines += [f"- **{rule.id}** {rule.sentence}" for rule in STORE_RULES.values()]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -26,6 +26,12 @@ def told(rule: Rule, broken: Broken, bed: Bed, cell: Mapping[str, str], again: s
     return "\n".join(_row(*row) for row in rows)
 
 
+def brief(rule: Rule, broken: Broken) -> str:
+    """The text where there is neither queue nor worker."""
+    rows = [(rule.id, rule.sentence), ("expected", broken.expected), ("seen", broken.seen), ("usual", rule.causes)]
+    return "\n".join(_row(*row) for row in rows)
+
+
 def table(bed: Bed) -> str:
     """The last events of the check, as lines; instants are seconds since the first."""
     lines, began = [f"{'t':>8}  {'pid':>7}  {'event':<12} {'id':<8} attempt"], None

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from rewarm.stores import Store
+
 from . import failure, rules
 from .bed import Bed, CheckFailed, Lab
 from .cell import Cell, describe
@@ -18,9 +20,11 @@ from .checkers import Broken
 from .probe import locate
 from .report import Collector
 from .rules import PROFILES, RULES, Rule
+from .store_rules import STORE_RULES
 from .testbed import Testbed
 from .verdicts import RED, Verdict, verdict
 
+ALL = {**RULES, **STORE_RULES}
 SHORT = 5.0
 """Seconds that a check of an undeclared capability waits."""
 AGAIN = "pytest --pyargs rewarm_conformance --rewarm-testbed {testbed} --rewarm-check {check}"
@@ -43,7 +47,7 @@ def check(id: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a function the check of a rule."""
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        function.rule = RULES[id]  # type: ignore[attr-defined]
+        function.rule = ALL[id]  # type: ignore[attr-defined]
         return function
 
     return decorate
@@ -63,7 +67,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if unknown := set(config.option.rewarm_check) - set(RULES):
+    if unknown := set(config.option.rewarm_check) - set(ALL):
         raise pytest.UsageError(f"no check {sorted(unknown)[0]}; see --rewarm-list")
     if config.option.rewarm_testbed:
         testbed = testbed_class(config)
@@ -91,8 +95,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if (rule := rule_of(item)) is None:
             kept.append(item)
             continue
-        wanted = rules.in_profile(rule, options.rewarm_profile) and rule.id in (options.rewarm_check or RULES)
-        (kept if wanted and options.rewarm_testbed else rest).append(item)
+        if rule.profile == "store":
+            wanted = bool(options.rewarm_store)
+        else:
+            wanted = bool(options.rewarm_testbed) and rules.in_profile(rule, options.rewarm_profile)
+        (kept if wanted and rule.id in (options.rewarm_check or ALL) else rest).append(item)
     config.hook.pytest_deselected(items=rest)
     items[:] = kept
 
@@ -139,6 +146,14 @@ def bed(lab: Lab) -> Bed:
     return lab.bed()
 
 
+@pytest.fixture
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """A store from the function that --rewarm-store names."""
+    made: Store = locate(request.config.option.rewarm_store)()
+    yield made
+    made.close()
+
+
 def declared(rule: Rule | None, cell: Cell | None) -> bool:
     """Does the adapter declare every capability that the rule needs?"""
     return rule is None or cell is None or set(rule.requires) <= set(cell.capabilities)
@@ -152,6 +167,8 @@ def pytest_runtest_makereport(
     rule, error = rule_of(item), call.excinfo.value if call.excinfo else None
     if rule is None or call.when == "teardown" or (call.when == "setup" and error is None):
         return report
+    if rule.profile == "store":
+        return _of_store(report, rule, error)
     found, why = _verdict(item, rule, error)
     broken = error.broken if isinstance(error, CheckFailed) else None
     if found in RED and found is not Verdict.ERROR:
@@ -171,6 +188,12 @@ def pytest_runtest_makereport(
     cell = item.config.stash.get(CELL, None)
     told = json.dumps([rule.id, result, cell and asdict(cell)])
     report.user_properties.append(("rewarm", told))  # travels to the controller of pytest-xdist
+    return report
+
+
+def _of_store(report: pytest.TestReport, rule: Rule, error: BaseException | None) -> pytest.TestReport:
+    if isinstance(error, CheckFailed):
+        report.longrepr = failure.brief(rule, error.broken)
     return report
 
 
