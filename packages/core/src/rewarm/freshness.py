@@ -209,10 +209,15 @@ def nudge(t: Target, seen: Seen) -> Flow[bool]:
 
 def requeue(t: Target) -> Flow[None]:
     """Queue the refresh that a read inside a transaction could not, unless it is needed no more."""
-    ((seen, stamps),) = yield [Look(t.key, t.stamps)]
-    found = judge(t, seen, stamps)
-    if found is not None and found.state == STALE and not found.refreshing:
-        yield from nudge(t, seen)
+    try:
+        ((seen, stamps),) = yield [Look(t.key, t.stamps)]
+        found = judge(t, seen, stamps)
+        if found is not None and found.state == STALE and not found.refreshing:
+            yield from nudge(t, seen)
+    except StoreError as error:  # the read was answered long ago: the commit has nothing to do with it
+        if t.on_store_error == "raise":
+            raise
+        t.store_failed(error)
 
 
 def send(t: Target, born: bytes, q: int, on_error: str, delay: int = 0, route: Any = None) -> Flow[bool]:
