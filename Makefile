@@ -9,10 +9,10 @@ export UV_PYTHON ?= $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench docs lock wheels format clean
+.PHONY: help setup demo test check conformance bench docs lock wheels format clean
 
 help:
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(filter-out uv,$(UV))
 	@# uv.lock is committed without addresses (tools/strip_lock.py). uv writes them in; git then has to look twice.
@@ -37,6 +37,11 @@ check: setup ## format, lint, types, and the repository's own rules
 	$(RUN) mypy
 	$(RUN) pyright
 	$(RUN) python tools/check.py
+
+conformance: setup ## prove every queue with real workers, and write docs/matrix.md
+	$(RUN) rewarm-conformance --cells conformance/reports -n 2
+	$(RUN) python -m rewarm_conformance.report conformance/reports/*.json --markdown docs/matrix.md \
+		--html docs/matrix.html --badges docs/badges
 
 bench: setup ## the hot path against its peers
 	$(RUN) --no-dev --group bench python benchmarks/run.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from rewarm_conformance import checkers
 from rewarm_conformance.journal import Event, History
 

@@ -8,6 +8,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+
 from rewarm_conformance import report
 from rewarm_conformance.rules import RULES
 

@@ -7,6 +7,7 @@ import re
 import sys
 
 import pytest
+
 from rewarm_conformance.mutants.stores import STORE_MUTANTS
 from rewarm_conformance.store_rules import STORE_RULES
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from rewarm_conformance.rules import RULES, in_profile
 from rewarm_conformance.verdicts import Verdict, profile_result, profiles, verdict
 

@@ -1,10 +1,13 @@
 """TXN: tasks wait for the commit."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
+from rewarm import Capability
+
 from .. import checkers
-from ..bed import QUIET, Bed, judge, new_token
+from ..bed import QUIET, Bed, judge, new_token, untested
 from ..plugin import check
 
 
@@ -26,6 +29,10 @@ class Transaction:
             hook()
 
 
+class Rollback(Exception):
+    """Ends a transaction of the queue's own database."""
+
+
 @check("TXN-01")
 def test_txn_01(warm: Bed) -> None:
     transaction, tokens = Transaction(), [new_token(), new_token()]
@@ -33,6 +40,11 @@ def test_txn_01(warm: Bed) -> None:
     for token in tokens:
         app.jobs["ok"].refresh(token)
     transaction.end(commit=False)
+    if (native := _native(warm)) is not None:
+        tokens.append(new_token())
+        with suppress(Rollback), native:
+            warm.app.jobs["ok"].refresh(tokens[-1])
+            raise Rollback
     judge(checkers.never_started(warm.quiet(lambda h: checkers.never_started(h, tokens), 2 * QUIET), tokens))
 
 
@@ -42,5 +54,17 @@ def test_txn_02(warm: Bed) -> None:
     warm.producer(transactions=transaction).app.jobs["ok"].refresh(token)
     judge(checkers.never_started(warm.quiet(lambda h: checkers.never_started(h, [token])), [token]))
     transaction.end(commit=True)
-    warm.started(token)
-    judge(checkers.ran_once(warm.quiet(lambda h: checkers.at_most(h, [token])), [token]))
+    tokens = [token]
+    if (native := _native(warm)) is not None:
+        with native:
+            tokens.append(warm.send("ok").token)
+    warm.started(*tokens)
+    judge(checkers.ran_once(warm.quiet(lambda h: checkers.at_most(h, tokens)), tokens))
+
+
+def _native(bed: Bed) -> AbstractContextManager[Any] | None:
+    """A transaction of the queue's own database, where the adapter declares that payloads are part of one."""
+    if Capability.TRANSACTIONAL not in bed.adapter.capabilities:
+        return None
+    found = bed.testbed.transaction(bed.probe.native)
+    return found or untested("TRANSACTIONAL is declared, but the testbed has no transaction")
