@@ -14,7 +14,11 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.S | re.M)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=lambda page: f"{page.parent.name}-{page.stem}")
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if BLOCK.search(page.read_text())],
+    ids=lambda page: f"{page.parent.name}-{page.stem}",
+)
 def test_every_python_block_runs(page: Path, valkey: Server) -> None:
     names = {"__name__": "shop.cache", "URL": valkey.url, "BROKER": valkey.url}
     for block in BLOCK.findall(page.read_text()):

@@ -22,9 +22,7 @@ from rewarm.serializers import JsonSerializer, PickleSerializer, resolve
 settings.register_profile("steady", deadline=None)
 settings.load_profile("steady")
 
-texts = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(
-    ['{"$uuid":1}', '"$', "$uuid", '\\{"$']
-)
+texts = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(['{"$uuid":1}', '"$', "$uuid", '\\{"$'])
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, min_size=2, max_size=4),
@@ -131,9 +129,7 @@ def test_added_types_are_values_too() -> None:
         JsonSerializer(Codec()).loads(serializer.dumps(Point(3)))
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"{", b"\xff", b"\x01", b"\x01\xff", b'\x01{"$uuid":1}', b"[" * 100_000]
-)
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"\x01", b"\x01\xff", b'\x01{"$uuid":1}', b"[" * 100_000])
 def test_damaged_json_is_told(data: bytes) -> None:
     with pytest.raises(SerializeError, match="stored value cannot be read"):
         JsonSerializer(Codec()).loads(data)
