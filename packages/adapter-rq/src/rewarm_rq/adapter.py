@@ -55,13 +55,16 @@ class RQAdapter(Adapter):
         given = self.queue
         if name is None or name == given.name:
             return given
+        if hasattr(given, "_commit_mode"):  # django-rq's: its settings know the others
+            return django_queue(name)
         return type(given)(name, connection=given.connection, serializer=given.serializer, job_class=given.job_class)
 
-    def enqueue(self, payload: str, *, route: Route, delay: float) -> str:
+    def enqueue(self, payload: str, *, route: Route, delay: float) -> str | None:
         queue, options = self.named(route.queue), {**self.options, **route.options}
         if delay:  # whole seconds, and up to one early: the core looks at the due time again
             return str(queue.enqueue_in(timedelta(seconds=math.ceil(delay)), PATH, payload, **options).id)
-        return str(queue.enqueue(PATH, payload, **options).id)
+        job = queue.enqueue(PATH, payload, **options)
+        return str(job.id) if job else None  # a django-rq queue that waits for the commit has no job yet
 
     def enqueue_many(self, payloads: Sequence[tuple[str, Route]]) -> None:
         given = {"timeout": self.options["job_timeout"], **self.options}

@@ -26,7 +26,7 @@ def examine(adapter: RQAdapter) -> list[Finding]:
         Finding(
             "warning", "a task whose worker was killed comes back after 90 s, and then when a worker looks: "
             "on an idle queue up to 13 minutes later",
-            "rq worker -w rewarm_rq.RecoveringWorker --maintenance-interval 5 --worker-ttl 30",
+            "rq worker -w rewarm_rq.RecoveringWorker (django-rq: --worker-class): 15 s, and at most 10 s later",
         ),
     ]  # fmt: skip
     if not adapter.queue.is_async:

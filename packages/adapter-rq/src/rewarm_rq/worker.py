@@ -1,17 +1,35 @@
-"""A worker that gives up on a dead one's job sooner. Opt-in: `rq worker -w rewarm_rq.RecoveringWorker`."""
+"""A worker that gives up on a dead one sooner and on Redis later. Opt-in: `rq worker -w rewarm_rq.RecoveringWorker`."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
 from rq import Worker
 from rq.job import Job
 
+WAKES_EARLIER = 15  # s: an idle worker looks up that long before its worker_ttl
+TRIES = 60
+
 
 class RecoveringWorker(Worker):
-    """RQ leases a running job for its monitoring interval (--job-monitoring-interval, 30 s) and 60 s more, which
-    nothing configures. This one adds `grace` seconds: long enough for a slow heartbeat, short enough to wait for.
+    """RQ leases a running job for its monitoring interval (30 s) and 60 s more, which nothing configures; an idle
+    worker looks for expired leases every 6 to 13 minutes. This one looks every `look` seconds (more often if its
+    options say so) and leases for `look + grace`: long enough for a slow heartbeat, short enough to wait for.
+
+    RQ's worker ends when Redis goes away at any other moment than while it waits for a job. This one tries each
+    command again for about a minute.
     """
 
-    grace = 5
+    look, grace = 10, 5
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.job_monitoring_interval = min(self.job_monitoring_interval, self.look)
+        self.maintenance_interval = min(self.maintenance_interval, self.look)
+        self.worker_ttl = min(self.worker_ttl, self.look + WAKES_EARLIER)
+        self.connection.set_retry(Retry(ExponentialBackoff(cap=1.0, base=0.05), TRIES))
 
     def get_heartbeat_ttl(self, job: Job) -> int:
         return int(self.job_monitoring_interval) + self.grace
