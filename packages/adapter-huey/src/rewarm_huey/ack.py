@@ -25,6 +25,7 @@ return m"""
 MOVE = """local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1])
 for _, m in ipairs(due) do redis.call('ZREM', KEYS[1], m) redis.call('RPUSH', KEYS[2], m) end
 return #due"""
+POLL = 0.5
 UNREADABLE = 1000  # messages kept that no worker can read
 
 
@@ -88,11 +89,15 @@ class AckConsumer(Consumer):  # type: ignore[misc]
 
 
 class AckRedisHuey(RedisHuey):  # type: ignore[misc]
-    """RedisHuey with acknowledgement. Takes `lease`, in seconds, besides RedisHuey's own arguments."""
+    """RedisHuey with acknowledgement. Takes `lease`, in seconds, besides RedisHuey's own arguments.
+
+    Its consumer polls, every half second at least: huey's own limit for that is 10 s.
+    """
 
     storage_class = AckStorage
 
     def create_consumer(self, **options: Any) -> Consumer:
+        options["max_delay"] = min(options.get("max_delay", POLL), POLL)
         return AckConsumer(self, **options)
 
     def dequeue(self) -> Any:

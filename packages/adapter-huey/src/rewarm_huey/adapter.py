@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any, ClassVar
 
 from huey import Huey, MemoryHuey
@@ -20,27 +20,30 @@ LEVELS = {"high": 10, "normal": 5, "low": 1}
 class HueyAdapter(Adapter):
     """`huey`: your instance. None (adapter="huey"): Django's, from `settings.HUEY`.
 
+    others: instances that routes may name. huey has one queue per instance, each with a consumer of its own.
+
     Stock huey forgets a task when its worker takes it; `rewarm_huey.AckRedisHuey` does not.
     """
 
     name: ClassVar[str] = "huey"
 
-    def __init__(self, huey: Huey | None = None) -> None:
+    def __init__(self, huey: Huey | None = None, *others: Huey) -> None:
         self.huey: Any = huey if huey is not None else django_huey()
+        self.queues: dict[str, Any] = {one.name: one for one in (self.huey, *others)}
 
     @property
     def apps(self) -> MutableMapping[str, Rewarm]:
-        table: dict[str, Rewarm] = self.huey.__dict__.setdefault("_rewarm_apps", {})
-        return table
+        return _apps(self.huey)
+
+    def bind(self, app: Rewarm) -> None:
+        super().bind(app)
+        for huey in self.queues.values():
+            _apps(huey)[app.name] = app
 
     def install(self) -> None:
-        if "_rewarm_entry" not in self.huey.__dict__:
-
-            def run(payload: str) -> None:
-                self.insist(payload)
-
-            run.__module__, run.__name__ = ENTRY.split(".")  # huey's wire name is module.name, the same everywhere
-            self.huey._rewarm_entry = self.huey.task(retries=0)(run)
+        for huey in self.queues.values():
+            if "_rewarm_entry" not in huey.__dict__:
+                huey._rewarm_entry = huey.task(retries=0)(_entry(huey))
 
     @property
     def capabilities(self) -> frozenset[Capability]:  # type: ignore[override]
@@ -64,28 +67,46 @@ class HueyAdapter(Adapter):
         return bool(self.huey.immediate)
 
     def enqueue(self, payload: str, *, route: Route, delay: float) -> str:
-        if route.queue not in (None, self.huey.name):
-            raise ConfigurationError(
-                f"huey has one queue, {self.huey.name!r}: {route.queue!r} needs an instance of its own"
-            )
-        options = dict(route.options)
+        huey, options = self._queue(route.queue), dict(route.options)
         if self.ranks:
             options.setdefault("priority", LEVELS[route.priority])
         if delay:
             options["delay"] = delay
-        task = self.huey._rewarm_entry.s(payload, **options)
+        task = huey._rewarm_entry.s(payload, **options)
         if delay:  # straight to the schedule: enqueue() would send it through the queue first
-            self.huey.add_schedule(task)
+            huey.add_schedule(task)
         else:
-            self.huey.enqueue(task)
+            huey.enqueue(task)
         return str(task.id)
+
+    def _queue(self, name: str | None) -> Any:
+        try:
+            return self.queues[name or self.huey.name]
+        except KeyError:
+            raise ConfigurationError(
+                f"a huey instance has one queue, here {', '.join(self.queues)}; for {name!r} make another instance "
+                "and give it too: HueyAdapter(huey, other)"
+            ) from None
 
     def depth(self, queue: str | None = None) -> int:
         """Payloads that wait and are due."""
-        return int(self.huey.pending_count())
+        return int(self._queue(queue).pending_count())
 
     def doctor(self) -> list[Finding]:
         return examine(self)
+
+
+def _apps(huey: Any) -> dict[str, Rewarm]:
+    table: dict[str, Rewarm] = huey.__dict__.setdefault("_rewarm_apps", {})
+    return table
+
+
+def _entry(huey: Huey) -> Callable[[str], None]:
+    def run(payload: str) -> None:
+        HueyAdapter(huey).insist(payload)
+
+    run.__module__, run.__name__ = ENTRY.split(".")  # huey's wire name is module.name, the same everywhere
+    return run
 
 
 def django_huey() -> Huey:
