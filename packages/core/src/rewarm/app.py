@@ -197,7 +197,7 @@ class Rewarm:
 
         fence: "task" leaves it to the worker. Raises EnqueueError then.
         """
-        return self._invalidate([entry._target for entry in entries], _texts(tags), self._names(jobs), fence, False)
+        return self._invalidate(self._targets(entries), _texts(tags), self._names(jobs), fence, False)
 
     async def ainvalidate(
         self,
@@ -208,26 +208,23 @@ class Rewarm:
         fence: Fence = "now",
     ) -> Receipt:
         """`invalidate` on the running event loop."""
-        targets = [entry._target for entry in entries]
-        return await self._ainvalidate(targets, _texts(tags), self._names(jobs), fence, False)
+        return await self._ainvalidate(self._targets(entries), _texts(tags), self._names(jobs), fence, False)
 
     def get_many(self, entries: Iterable[Entry[T]]) -> list[T]:
         """The values of many entries, in order; one round trip for those that are fresh."""
         wanted = list(entries)
         for entry in wanted:
             entry._may_load("get")
-        values = [MISSING] * len(wanted)
-        if wanted and not self.runtime.bypass:
-            values = self.runtime.drive(_fresh(wanted))
-        return [entry.get() if value is MISSING else value for entry, value in zip(wanted, values, strict=True)]
+        fresh = self.runtime.drive(_fresh(self._targets(wanted), self.runtime.bypass))
+        return [entry.get() if found is None else found.value for entry, found in zip(wanted, fresh, strict=True)]
 
     async def aget_many(self, entries: Iterable[Entry[T]]) -> list[T]:
         """`get_many` on the running event loop."""
         wanted = list(entries)
-        values = [MISSING] * len(wanted)
-        if wanted and not self.runtime.bypass:
-            values = await self.runtime.adrive(_fresh(wanted))
-        return [await entry.aget() if value is MISSING else value for entry, value in zip(wanted, values, strict=True)]
+        fresh = await self.runtime.adrive(_fresh(self._targets(wanted), self.runtime.bypass))
+        return [
+            await entry.aget() if found is None else found.value for entry, found in zip(wanted, fresh, strict=True)
+        ]
 
     def batch(self) -> Batch:
         """`with app.batch():` merges the invalidations and refreshes of the block; nothing is sent if it raises."""
@@ -326,7 +323,7 @@ class Rewarm:
         return gathered.receipts[0]
 
     def _rewarm_in_batch(self, target: Target) -> Receipt:
-        gathered = Gathered(self)
+        gathered = Gathered(self, refresh=True)
         gathered.refreshes[target.key] = target
         self._batch.take(gathered)
         return gathered.receipts[0]
@@ -348,15 +345,20 @@ class Rewarm:
         return self.runtime.routed(self.runtime.new_task("sweep", args, job.name))
 
     def _names(self, jobs: Iterable[BoundJob[..., Any] | str]) -> list[str]:
-        names = [job if isinstance(job, str) else job.name for job in jobs]
+        names = [job if isinstance(job, str) else self._own(job).name for job in jobs]
         if unknown := [name for name in names if name not in self.jobs]:
             raise ConfigurationError(
                 f"{self.name} has no job {unknown[0]!r}; there are {', '.join(self.jobs) or 'none'}"
             )
         return names
 
+    def _targets(self, entries: Iterable[Entry[Any]]) -> list[Target]:
+        return [entry._target for entry in entries if self._own(entry.job)]
 
-MISSING: Any = object()
+    def _own(self, job: BoundJob[P, R]) -> BoundJob[P, R]:
+        if job.app is not self:
+            raise ConfigurationError(f"{job.name!r} is a job of {job.app.name}, not of {self.name}: ask that one")
+        return job
 
 
 def _close(reference: weakref.ref[Rewarm]) -> None:
@@ -365,14 +367,19 @@ def _close(reference: weakref.ref[Rewarm]) -> None:
         app.close()
 
 
-def _fresh(entries: Sequence[Entry[Any]]) -> Flow[list[Any]]:
-    """The fresh values, in one round trip; MISSING where there is none."""
+def _fresh(targets: Sequence[Target], bypass: bool) -> Flow[list[freshness.Found | None]]:
+    """What is fresh, in one round trip; None where a read of its own is needed."""
+    if bypass or not targets:
+        return [None] * len(targets)
     try:
-        answers = yield [Look(entry.key, entry._target.stamps) for entry in entries]
+        answers = yield [Look(target.key, target.stamps) for target in targets]
     except StoreError:
-        return [MISSING] * len(entries)  # each read applies its own policy
-    found = [freshness.judge(entry._target, *answer) for entry, answer in zip(entries, answers, strict=True)]
-    return [one.value if one is not None and one.state == freshness.HIT else MISSING for one in found]
+        return [None] * len(targets)  # each read applies its own policy
+    judged = [(target, freshness.judge(target, *answer)) for target, answer in zip(targets, answers, strict=True)]
+    return [
+        target.job.app.runtime.told(target, found) if found is not None and found.state == freshness.HIT else None
+        for target, found in judged
+    ]
 
 
 def _texts(tags: Iterable[str]) -> list[str]:

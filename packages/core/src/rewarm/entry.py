@@ -202,7 +202,7 @@ class Entry(Generic[R]):
     def _told(self, found: Found) -> Read[R]:
         seen = found.seen
         if seen is None:
-            fresh = 0.0 if found.refreshing else self._target.ms("ttl", found.value) / 1000
+            fresh = 0.0 if found.empty else self._target.ms("ttl", found.value) / 1000
             return Read(found.value, State(found.state), 0.0, fresh, found.refreshing, found.error)
         left = (seen.soft - seen.now) / 1000 if seen.soft else 0.0
         if found.state != freshness.HIT:

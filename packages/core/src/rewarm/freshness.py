@@ -41,13 +41,14 @@ LOADS = 3  # a task whose load was voided loads again, so often
 
 
 class Found(NamedTuple):
-    """What a read came to. `seen` is None for a value that was just loaded."""
+    """What a read came to. `seen` is None for a value that was just loaded, and for the `empty` one."""
 
     state: str
     value: Any
     seen: Seen | None = None
     refreshing: bool = False
     error: BaseException | None = None
+    empty: bool = False
 
 
 def judge(t: Target, seen: Seen | None, stamps: Sequence[bytes | None]) -> Found | None:
@@ -243,7 +244,7 @@ def queue_on_miss(t: Target, seen: Seen | None) -> Flow[Found]:
     queued = True
     if granted is not None:
         queued = yield from send(t, granted[1], granted[0], t.on_enqueue_error)
-    return Found(MISS, t.empty, None, queued)
+    return Found(MISS, t.empty, None, queued, empty=True)
 
 
 def queue(t: Target, delay: int = 0, route: Any = None, on_error: str = "raise") -> Flow[tuple[bytes, int]]:

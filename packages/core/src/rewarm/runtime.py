@@ -140,20 +140,21 @@ class Runtime:
         if self.bypass:
             return self._bypassed(self._load(Load(target)))
         found = drive(freshness.read(target), self)
-        return self._told(target, found)
+        return self.told(target, found)
 
     async def aread(self, target: Target) -> Found:
         if self.bypass:
             return self._bypassed(await self._aload(Load(target)))
         found = await adrive(freshness.read(target), self)
-        return self._told(target, found)
+        return self.told(target, found)
 
     def _bypassed(self, got: Loaded) -> Found:
         if got.error is not None:
             raise got.error
         return Found("MISS", got.value)
 
-    def _told(self, target: Target, found: Found) -> Found:
+    def told(self, target: Target, found: Found) -> Found:
+        """Say how a read went, and put off what a transaction does not let it do."""
         app = self.app
         if app.listeners:
             app.emit(events.Read(app=self.name, job=target.job.name, key=target.key, state=found.state))
@@ -186,12 +187,15 @@ class Runtime:
         return ""
 
     def retry(self, task: Task) -> Retry:
-        job = self.app.jobs.get(task.job or "")
-        if job is None or task.app != self.name:
-            return PLAIN
-        fixed = job.policies["retry"]
-        given: Retry = fixed.fixed if fixed.function is None else fixed(job.signature.decode(task.args))
-        return given
+        return self._policy(task, "retry") or PLAIN
+
+    def _policy(self, task: Task, name: str) -> Any:
+        """What the job says for a refresh's arguments; None for other tasks and where the job is not known."""
+        if task.kind != "refresh" or self.stray(task):
+            return None
+        job = self.app.jobs[task.job or ""]
+        policy = job.policies[name]
+        return policy.fixed if policy.function is None else policy(job.signature.decode(task.args))
 
     def target(self, task: Task) -> Target:
         return self.target_of(task.job or "", task.args)
@@ -218,7 +222,7 @@ class Runtime:
     def outgoing(self, effect: Any) -> tuple[Task, float]:
         if isinstance(effect, worker.Resend):
             task = effect.task
-            return replace(task, options=self.app.route(task).options), effect.delay
+            return replace(task, options=self.app.route(task, None, self._policy(task, "route")).options), effect.delay
         target, delay = effect.target, effect.delay / 1000
         task = self.refresh_task(target, effect.born, effect.q, delay)
         return self.routed(task, effect.route, target.policy("route")), delay
