@@ -211,7 +211,7 @@ almost = st.builds(
 @given(st.text() | anything.map(json.dumps) | almost.map(json.dumps))
 def test_no_payload_makes_the_worker_raise_and_none_is_lost(payload: str) -> None:
     shop = Shop(MemoryStore())
-    shop.job(retry=lambda item: Retry())
+    shop.job(retry=lambda item: Retry(), route=lambda item: Route())
     outcome = shop.app.run(payload)
     assert bool(shop.app.dead.list()) == (outcome is Outcome.DEAD)
     assert bool(shop.queue.sent) >= (outcome in (Outcome.RETRIED, Outcome.DEFERRED))
