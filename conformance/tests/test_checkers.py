@@ -53,6 +53,7 @@ BROKE = {
     "one was delivered 2 times": checkers.deliveries(TWICE, "a", 1),
     "two runs at the same time": checkers.no_overlap(TWICE, "a"),
     "2 attempts 1, but 0 attempts 2": checkers.followed(TWICE, "a"),
+    "1 attempts 1, but 0 attempts 2": checkers.followed(story("0 start a 1", "1 end a 2 deferred"), "a"),
     "0 attempts 1, but 0 attempts 2": checkers.followed([], "a"),
     "it was skipped": checkers.not_dropped(story("0 start a", "1 end a 1 skipped", "2 done a"), "a"),
     "it never started": checkers.overtaken(GOOD, "c", ["a"], 0),

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from rewarm_conformance.mutants import mutants
-from rewarm_conformance.mutants.matrix import PATIENCE, row
+from rewarm_conformance.mutants.matrix import row
 from rewarm_conformance.rules import RULES
 from rewarm_conformance.runner import run
 
@@ -27,7 +27,7 @@ def results(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Result]
     """A run of each mutant that is asked for, two at a time: they wait more than they work."""
     wanted = {item.callspec.params["mutant"] for item in request.session.items if "results" in item.fixturenames}
     with ThreadPoolExecutor(2) as pool:
-        yield {id: pool.submit(run, MUTANTS[id].testbed, [id], patience=PATIENCE) for id in RULES if id in wanted}
+        yield {id: pool.submit(run, MUTANTS[id].testbed, [id], patience=0.2) for id in RULES if id in wanted}
         pool.shutdown(cancel_futures=True)
 
 

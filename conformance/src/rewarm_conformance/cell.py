@@ -38,7 +38,7 @@ def describe(lab: Lab) -> Cell:
     kind, _, number = broker.partition(" ")
     versions |= {kind: number} if number else {}
     versions["Python"] = platform.python_version()
-    words = re.findall(r"[A-Z][a-z0-9]*", type(lab.testbed).__name__.removesuffix("Testbed"))
+    words = re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z][a-z0-9]*", type(lab.testbed).__name__.removesuffix("Testbed"))
     name = lab.testbed.name or "-".join(words).lower() or "testbed"
     return Cell(name, lab.path, adapter.name, owner, broker, tuple(sorted(map(str, adapter.capabilities))), versions)
 

@@ -133,7 +133,8 @@ def no_overlap(history: History, token: str) -> Judgement:
 
 def followed(history: History, token: str) -> Judgement:
     """Each start of attempt 1 has a delivery of attempt 2 of its own."""
-    first, second = len(of(history, "start", token, 1)), len(of(history, "end", token, 2))
+    first = len(of(history, "start", token, 1))
+    second = sum(one.data["outcome"] != "deferred" for one in of(history, "end", token, 2))  # a hop is no delivery
     if second >= first > 0:
         return None
     return Broken("each failed attempt 1 is followed by an attempt 2", f"{first} attempts 1, but {second} attempts 2")

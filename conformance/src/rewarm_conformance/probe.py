@@ -96,11 +96,11 @@ class Probe:
         with Run(self, token):
             return self.source(token)
 
-    def cut(self, token: str) -> str:
+    def cut(self, token: str, pause: float) -> str:
         """Fails once, and takes its worker with it when the next attempt is queued (see `heard`)."""
         with Run(self, token) as task:
             if task is None or task.attempt == 1:
-                raise ProbeError(0.0)
+                raise ProbeError(pause)
             return "ok"
 
     def spawns(self, token: str, count: int) -> int:

@@ -24,7 +24,8 @@ def run(
     with tempfile.TemporaryDirectory() as directory:
         report = Path(directory, "report.json")
         argv = [
-            sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:valkey", "--rootdir", directory,
+            sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-p", "no:valkey",
+            "--rootdir", directory,
             "-c", os.devnull, "--pyargs", "rewarm_conformance", "--rewarm-testbed", testbed,
             "--rewarm-report", str(report), *options, *(part for id in checks for part in ("--rewarm-check", id)),
         ]  # fmt: skip
@@ -41,11 +42,13 @@ def cells() -> Mapping[str, str]:
     return {point.name: point.value for point in sorted(entry_points(group=GROUP))}
 
 
-def run_cells(directory: Path, options: Sequence[str] = ()) -> bool:
-    """Run every cell and write a report of each -> whether none of them is red."""
+def run_cells(directory: Path, only: Sequence[str] = (), options: Sequence[str] = ()) -> bool:
+    """Run every cell, or these, and write a report of each -> whether none of them is red."""
     directory.mkdir(parents=True, exist_ok=True)
     green = True
     for name, testbed in cells().items():
+        if only and name not in only:
+            continue
         report, output = run(testbed, options=options)
         if report is None or not report.get("versions"):
             reason = next((line for line in output.splitlines() if "SKIPPED" in line or "Error" in line), "no report")

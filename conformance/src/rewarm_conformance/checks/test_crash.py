@@ -21,7 +21,7 @@ def test_crash_01(bed: Bed) -> None:
     bed.start()
     history = bed.wait(lambda h: checkers.ends(h, token, "done"), ARRIVAL + bed.recovery)
     judge(
-        checkers.same("starts", True, checkers.starts(history, [token])[token] >= 2),
+        checkers.holds(checkers.starts(history, [token])[token] >= 2, "it runs again", "it did not run again"),
         checkers.ended(history, token, "done"),
     )
 

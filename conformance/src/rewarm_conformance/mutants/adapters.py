@@ -18,7 +18,6 @@ from rewarm.task import WIRE
 
 from ..reference import ReferenceAdapter, ReferenceTestbed
 from . import breaks
-from .noisy import NoisyAdapter
 
 
 def changed(payload: str, **fields: Any) -> str:
@@ -56,11 +55,6 @@ class DropsStrangers(ReferenceTestbed):
             app = self.apps.get(field(payload, "app"))
             if app is not None and field(payload, "job") in app.jobs:
                 super().deliver(payload)
-
-
-@breaks("APP-04", "connected to")
-class ConnectsAtImport(ReferenceTestbed):
-    adapter_class = NoisyAdapter
 
 
 @breaks("APP-05", "never started")

@@ -68,7 +68,7 @@ class RetriesNatively(ReferenceTestbed):
             self.queue.done(id)
 
 
-@breaks("CRASH-01", "starts: False")
+@breaks("CRASH-01", "it did not run again")
 class AcksEarly(ReferenceTestbed):
     consumer_class = EarlyConsumer
 
