@@ -30,7 +30,7 @@ from rewarm import (
 )
 from rewarm.cli.server import Server
 from rewarm.freshness import Load
-from rewarm.steps import Commit
+from rewarm.steps import Commit, Look
 from rewarm.stores import MemoryStore, Store
 from rewarm.stores.base import Settle, Start
 from rewarm.stores.redis import RedisStore
@@ -735,6 +735,23 @@ def test_an_invalidate_task_queues_the_refreshes_it_carries(shop: Shop) -> None:
     assert [json.loads(payload)["kind"] for payload, _ in shop.queue.sent] == ["refresh", "refresh"]
     assert [shop.app.run(payload) for payload, _ in tuple(shop.queue.sent)] == [Outcome.DONE, Outcome.DONE]
     assert {price.peek(item).state for item in (1, 2)} == {"HIT"}
+
+
+def test_refreshes_that_an_outage_kept_from_being_queued_are_queued_by_the_next_delivery() -> None:
+    store = Failing(MemoryStore())
+    shop = Shop(store, ledger=store.store)
+    price = shop.job()
+    with shop.app.batch():
+        for item in (1, 2):
+            price.entry(item).invalidate(refresh=True)
+    payload = shop.queue.take()
+    store.away = lambda steps: any(isinstance(step, Look) for step in steps)
+    assert shop.app.run(payload) is Outcome.DEFERRED
+    store.away = lambda steps: False
+    shop.app.travelled += 120
+    store.advance(120)
+    assert shop.run() is Outcome.DONE
+    assert [json.loads(payload)["kind"] for payload, _ in shop.queue.sent] == ["refresh", "refresh"]
 
 
 # --- what the worker needs is away

@@ -147,10 +147,13 @@ class Delivery(Rider):
         if (ended := (yield from self._claim())) is not None:
             return ended
         keys, tags, jobs = (tuple(args.get(name, ())) for name in ("keys", "tags", "jobs"))
-        yield [*map(Mark, keys), *map(Bump, self.host.stamps(tags, jobs)), self._settle(Outcome.DONE)]
+        warm, done = args.get("refresh", ()), [self._settle(Outcome.DONE)]
+        yield [*map(Mark, keys), *map(Bump, self.host.stamps(tags, jobs)), *(() if warm else done)]
         self.host.emit(events.Invalidated(app=self.host.name, keys=keys, tags=tags, jobs=jobs))
-        for name, values in args.get("refresh", ()):
+        for name, values in warm:
             yield Warm(name, values)
+        if warm:  # only now: what the store did not let us queue is queued by the next delivery
+            yield done
         return Ended(Outcome.DONE)
 
     def _sweep(self) -> Flow[Ended]:
