@@ -17,8 +17,9 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from rewarm import Retry, Rewarm, events
+from rewarm import NotAcknowledged, Retry, Rewarm, events
 from rewarm.task import Task
+from rewarm.worker import Outcome
 
 from .journal import Journal
 from .testbed import Setting, Testbed
@@ -27,6 +28,9 @@ GATE_SECONDS = 60.0
 ATTEMPTS = 3
 LEASE = 1.0
 """Seconds for which a dead load blocks its entry."""
+
+REFUSED = "x_refused"
+"""Field of a payload whose first delivery raises NotAcknowledged."""
 
 running: ContextVar[Task | None] = ContextVar("rewarm_probe_task", default=None)
 
@@ -49,6 +53,7 @@ class Probe:
         self.journal, self.directory = journal, testbed.directory
         self.app = testbed.app(namespace + suffix, self.adapter, store=testbed.store(namespace), **settings)
         add_jobs(self, self.app)
+        self.run, self.app.run = self.app.run, self.refuse_once  # type: ignore[method-assign]
 
     # --- the jobs: each starts with a token, by which the suite finds its events
 
@@ -131,14 +136,27 @@ class Probe:
     def gate(self, token: str) -> Path:
         return self.directory / f"gate-{token}"
 
-    def die_once(self, token: str) -> bool:
+    def refuse_once(self, payload: str) -> Outcome:
+        """What workers call: `app.run`, or NotAcknowledged at the first delivery of a payload that asks for it."""
+        token = json.loads(payload).get(REFUSED) if REFUSED in payload else None
+        if token and self.once(f"refused-{token}"):
+            self.journal.write("refused", token)
+            raise NotAcknowledged("the probe keeps the message")
+        return self.run(payload)
+
+    def once(self, name: str) -> bool:
+        """True for the first caller of all processes."""
         try:
-            (self.directory / f"died-{token}").touch(exist_ok=False)
+            (self.directory / name).touch(exist_ok=False)
         except FileExistsError:
-            return True
-        self.journal.write("kill", token)
-        os.kill(os.getpid(), signal.SIGKILL)
-        raise AssertionError
+            return False
+        return True
+
+    def die_once(self, token: str) -> bool:
+        if self.once(f"died-{token}"):
+            self.journal.write("kill", token)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return True
 
     def heard(self, event: events.Event) -> None:
         """The core's events that are evidence."""

@@ -8,7 +8,7 @@ from rewarm.worker import DELIVERIES
 from .. import checkers
 from ..bed import ARRIVAL, PATIENCE, Bed, judge, new_token
 from ..plugin import check
-from ..probe import LEASE
+from ..probe import LEASE, REFUSED
 
 
 @check("CRASH-01")
@@ -113,6 +113,18 @@ def test_crash_08(bed: Bed) -> None:
     tokens = _stopped_busy(bed)
     history = bed.wait(lambda h: all(checkers.ends(h, token, "done") for token in tokens), ARRIVAL + bed.recovery)
     judge(*(checkers.all_attempts(history, token, 1) for token in tokens), checkers.ran_at_least_once(history, tokens))
+
+
+@check("CRASH-09")
+def test_crash_09(bed: Bed) -> None:
+    bed.start()
+    token = new_token()
+    bed.post(bed.task("ok", token), **{REFUSED: token})
+    history = bed.wait(lambda h: checkers.ends(h, token, "done"), ARRIVAL + bed.recovery)
+    judge(
+        checkers.holds(checkers.of(history, "refused", token), "a delivery raises NotAcknowledged", "none did"),
+        checkers.holds(checkers.starts(history, [token])[token] >= 1, "it comes back", "it did not come back"),
+    )
 
 
 def _stopped_busy(bed: Bed) -> list[str]:

@@ -129,6 +129,14 @@ class StopBurnsAnAttempt(ReferenceTestbed):
             os._exit(0)
 
 
+@breaks("CRASH-09", "it did not come back")
+class AcksWhatShouldStay(ReferenceTestbed):
+    class consumer_class(Consumer):
+        def handle(self, id: str, payload: str) -> None:
+            super().handle(id, payload)
+            self.queue.done(id)
+
+
 @breaks("BROKER-01", "5 of 5 payloads never started")
 class KeepsNothing(ReferenceTestbed):
     class consumer_class(Consumer):
