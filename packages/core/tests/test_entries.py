@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from rewarm import Job, Outcome, OutcomeTimeout, Read, Receipt, Rewarm, Route, SerializeError, State
+from rewarm.freshness import Found
+from rewarm.steps import Look
 from rewarm.stores import MemoryStore
 from rewarm.stores.redis import RedisStore
 from rewarm.testing import capture
@@ -98,6 +100,15 @@ def test_read_says_how_it_went(case: Case, call: Call) -> None:
     assert 0 <= second.age < 30 < second.expires_in <= 60
     with pytest.raises(FrozenInstanceError):
         first.value = None
+
+
+def test_a_value_is_never_fresh_for_longer_than_its_ttl_however_late_our_clock_is(store: MemoryStore) -> None:
+    with Rewarm("shop", store=store, adapter="inline") as app:
+        entry = app.job(ttl=60, name="job")(lambda: 1).entry()
+        entry.get()
+        ((seen, _),) = app.runtime.run([Look(entry.key)])
+        late = entry._told(Found("HIT", 1, seen._replace(now=seen.loaded - 500)))
+        assert (late.age, late.expires_in) == (0.0, 60.0)
 
 
 def test_peek_looks_and_neither_loads_nor_queues(case: Case, call: Call) -> None:

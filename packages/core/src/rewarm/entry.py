@@ -204,10 +204,11 @@ class Entry(Generic[R]):
         if seen is None:
             fresh = 0.0 if found.empty else self._target.ms("ttl", found.value) / 1000
             return Read(found.value, State(found.state), 0.0, fresh, found.refreshing, found.error)
-        left = (seen.soft - seen.now) / 1000 if seen.soft else 0.0
+        now = max(seen.now, seen.loaded)  # our idea of the server's clock may be a little late
+        left = (seen.soft - now) / 1000 if seen.soft else 0.0
         if found.state != freshness.HIT:
             left = min(left, 0.0)
-        age = max(0, seen.now - seen.loaded) / 1000
+        age = (now - seen.loaded) / 1000
         return Read(found.value, State(found.state), age, left, found.refreshing, found.error)
 
 
