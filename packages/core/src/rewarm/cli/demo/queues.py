@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,30 +14,75 @@ LOCAL = ("threads", "inline", "asyncio")
 QUEUE = "rewarm.cli.demo.jobs:queue"
 
 
-class Queue(NamedTuple):
-    """`build`: the queue object, on a broker's URL.   `adapt`: its adapter.   `worker`: what `python -m` runs."""
+APP = "rewarm.cli.demo.jobs:app"
 
-    build: Callable[[str], Any]
-    adapt: Callable[[Any], Adapter]
+
+class Queue(NamedTuple):
+    """`open`: the queue object, for its worker, and the adapter on it.   `worker`: what `python -m` runs."""
+
+    open: Callable[[str], tuple[Any, Adapter]]
     worker: tuple[str, ...]
 
 
-def _celery(url: str) -> Any:
+def _celery(url: str) -> tuple[Any, Adapter]:
     from celery import Celery
 
-    return Celery("demo", broker=url, include=["rewarm.cli.demo.jobs"])
-
-
-def _celery_adapter(queue: Any) -> Adapter:
     from rewarm_celery import CeleryAdapter
 
-    return CeleryAdapter(queue)
+    queue = Celery("demo", broker=url, include=["rewarm.cli.demo.jobs"])
+    return queue, CeleryAdapter(queue)
+
+
+def _dramatiq(url: str) -> tuple[Any, Adapter]:
+    from dramatiq.brokers.redis import RedisBroker
+
+    from rewarm_dramatiq import DramatiqAdapter
+
+    queue: Any = RedisBroker(url=url)  # type: ignore[no-untyped-call]
+    return queue, DramatiqAdapter(queue)
+
+
+def _rq(url: str) -> tuple[Any, Adapter]:
+    from redis import Redis
+    from rq import Queue as RQueue
+
+    from rewarm_rq import RQAdapter
+
+    os.environ |= {"RQ_REDIS_URL": url, "REWARM_APP": APP}  # for its worker
+    queue = RQueue("demo", connection=Redis.from_url(url))
+    return queue, RQAdapter(queue)
+
+
+def _huey(url: str) -> tuple[Any, Adapter]:
+    from rewarm_huey import AckRedisHuey, HueyAdapter
+
+    queue = AckRedisHuey("demo", url=url)
+    return queue, HueyAdapter(queue)
+
+
+def _djangoq(_: str) -> tuple[Any, Adapter]:
+    folder = os.environ["REWARM_DEMO_FOLDER"]
+    os.environ |= {
+        "DJANGO_SETTINGS_MODULE": "rewarm_djangoq.trial_settings", "REWARM_APP": APP,
+        "REWARM_TRIAL_URL": folder, "REWARM_TRIAL_DIRECTORY": folder,
+    }  # fmt: skip
+    import django
+    from django.core.management import call_command
+
+    django.setup()
+    if not os.path.exists(f"{folder}/db.sqlite3"):  # in the first process
+        call_command("migrate", verbosity=0)
+    from rewarm_djangoq import DjangoQAdapter
+
+    return None, DjangoQAdapter()
 
 
 QUEUES = {
-    "celery": Queue(
-        _celery, _celery_adapter, ("celery", "--app", QUEUE, "worker", "--concurrency", "2", "--loglevel", "warning")
-    ),
+    "celery": Queue(_celery, ("celery", "--app", QUEUE, "worker", "--concurrency", "2", "--loglevel", "warning")),
+    "dramatiq": Queue(_dramatiq, ("dramatiq", QUEUE, "--processes", "1", "--threads", "2")),
+    "rq": Queue(_rq, ("rq.cli", "worker", "--with-scheduler", "demo")),
+    "huey": Queue(_huey, ("huey.bin.huey_consumer", QUEUE.replace(":", "."), "-w", "2", "-g", "TERM")),
+    "djangoq": Queue(_djangoq, ("django", "qcluster")),
 }
 
 
@@ -53,7 +99,4 @@ def find(name: str) -> Queue | None:
 
 def open_queue(name: str, url: str) -> tuple[Any, Adapter]:
     """The queue object, which its worker looks for, and the adapter on it."""
-    if (queue := find(name)) is None:
-        return None, find_adapter(name)
-    built = queue.build(url)
-    return built, queue.adapt(built)
+    return queue.open(url) if (queue := find(name)) else (None, find_adapter(name))
