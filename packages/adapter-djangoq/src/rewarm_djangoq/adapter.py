@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any, ClassVar
 
+from django.db import connections
 from django.utils import timezone
-from django_q.brokers import get_broker
+from django_q.brokers import Broker, get_broker
 from django_q.conf import Conf
-from django_q.humanhash import uuid
-from django_q.signing import SignedPackage
-from django_q.tasks import async_task
 
-from rewarm import Adapter, Capability, Finding, Rewarm, Route
+from rewarm import Adapter, Capability, Finding, NotAcknowledged, Rewarm, Route
 from rewarm.adapter import process_apps
 
 from .doctor import examine
@@ -25,12 +25,16 @@ ONCE = {"save": False, "ack_failure": True}  # a dead task is shown as failed an
 
 
 class DjangoQAdapter(Adapter):
-    """Needs Django's settings. On the ORM broker tasks are rows of your database, and may be part of its transactions.
+    """Needs Django's settings. `cluster`: where tasks go unless routed; None: the one that `Q_CLUSTER` names.
 
-    On django-q2's other brokers nothing can be delayed and a killed worker's tasks are lost.
+    On the ORM broker tasks are rows of your database, and may be part of its transactions. On django-q2's other
+    brokers nothing can be delayed and a killed worker's tasks are lost.
     """
 
     name: ClassVar[str] = "djangoq"
+
+    def __init__(self, cluster: str | None = None) -> None:
+        self.cluster, self.conf = cluster, Conf
 
     @property
     def apps(self) -> MutableMapping[str, Rewarm]:
@@ -40,40 +44,55 @@ class DjangoQAdapter(Adapter):
         pass  # nothing to register: django-q2 imports the path
 
     @property
+    def orm(self) -> bool:
+        """The broker is the database: django-q2 prefers others that are configured beside it."""
+        return bool(Conf.ORM) and not (Conf.BROKER_CLASS or Conf.IRON_MQ or Conf.SQS)
+
+    @property
     def capabilities(self) -> frozenset[Capability]:  # type: ignore[override]
-        if not Conf.ORM:
-            return frozenset({Capability.PERSISTENCE, Capability.DEPTH})
-        return frozenset(
-            {
-                Capability.DELAY, Capability.REDELIVERY, Capability.PERSISTENCE, Capability.DEPTH,
-                Capability.TRANSACTIONAL,
-            }
-        )  # fmt: skip
+        shown = {Capability.PERSISTENCE, Capability.DEPTH}
+        if self.orm:
+            shown |= {Capability.DELAY, Capability.REDELIVERY, Capability.TRANSACTIONAL}
+        return frozenset(shown)
 
     @property
     def eager(self) -> bool:  # type: ignore[override]
-        return bool(Conf.SYNC)
+        return bool(self.conf.SYNC)
+
+    def broker(self, queue: str | None, delay: float = 0.0) -> Broker:
+        """The broker of a cluster. django-q2's own cannot delay, but does not take a row whose lock lies ahead."""
+        name = queue or self.cluster or Conf.CLUSTER_NAME
+        if not delay:
+            return get_broker(name)
+        from django_q.brokers.orm import ORM  # models need Django to be set up
+
+        class Later(ORM):  # type: ignore[misc]  # django-q2 has no types
+            def enqueue(self, task: str) -> Any:
+                due = timezone.now() + timedelta(seconds=delay)
+                return self.get_connection().create(key=self.list_key, payload=task, lock=due).pk
+
+        return Later(name)
 
     def enqueue(self, payload: str, *, route: Route, delay: float) -> str:
-        if not Conf.ORM:
-            cluster = {"cluster": route.queue} if route.queue else {}
-            return str(async_task(PATH, payload, **ONCE, **cluster, **route.options))
-        from django_q.models import OrmQ  # models need Django to be set up
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return self._send(payload, route, delay)
+        with ThreadPoolExecutor(1) as beside:  # Django refuses its database in an event loop's thread
+            return beside.submit(self._send, payload, route, delay, aside=True).result()
 
-        # the broker's own enqueue() has no delay; a row whose lock lies ahead is one that is not due
-        name, task_id = uuid()
-        now, cluster_name = timezone.now(), route.queue or Conf.CLUSTER_NAME
-        task: dict[str, Any] = {
-            "id": task_id, "name": name, "func": PATH, "args": (payload,), "kwargs": {}, "started": now, **ONCE,
-            **({"cluster": route.queue} if route.queue else {}), **route.options,
-        }  # fmt: skip
-        packed = SignedPackage.dumps(task)
-        OrmQ.objects.using(Conf.ORM).create(key=cluster_name, payload=packed, lock=now + timedelta(seconds=delay))
-        return str(task_id)
+    def _send(self, payload: str, route: Route, delay: float, *, aside: bool = False) -> str:
+        from django_q.tasks import async_task
+
+        try:
+            return str(async_task(PATH, payload, broker=self.broker(route.queue, delay), **{**ONCE, **route.options}))
+        finally:
+            if aside:
+                connections.close_all()
 
     def depth(self, queue: str | None = None) -> int:
         """Payloads that wait and are due."""
-        return int(get_broker(queue or Conf.CLUSTER_NAME).queue_size())
+        return int(self.broker(queue).queue_size())
 
     def doctor(self) -> list[Finding]:
         return examine(self)
@@ -81,4 +100,7 @@ class DjangoQAdapter(Adapter):
 
 def run(payload: str) -> None:
     """The worker entry."""
-    DjangoQAdapter().insist(payload)
+    try:
+        DjangoQAdapter().insist(payload)
+    except NotAcknowledged as error:  # any Exception would be acknowledged; a worker that ends is replaced
+        raise SystemExit(f"rewarm: a task goes back to its queue: {error}") from error
