@@ -150,7 +150,7 @@ DURABLE = _rules(
     ("CRASH-08", "A graceful stop burns no attempt.",
      "the stop cancels the task and counts it as failed"),
     ("CRASH-09", "A payload whose delivery raises NotAcknowledged is kept, and runs again.",
-     "the worker's entry acknowledges whatever is raised; the queue counts it as a failure", (REDELIVERY,)),
+     "the worker's entry acknowledges whatever is raised; the queue counts it as a failure"),
     ("BROKER-01", "Queued payloads survive a broker restart.",
      "messages are not persistent; the queue is not durable", (PERSISTENCE,)),
     ("BROKER-02", "The worker reconnects unaided.",
