@@ -32,7 +32,8 @@ def describe(lab: Lab) -> Cell:
     bed = lab.bed()
     adapter, native = bed.adapter, bed.probe.native
     owner = distribution(type(adapter).__module__)
-    versions = {name: version(name) for name in (owner, distribution(type(native).__module__), "rewarm") if name}
+    queue = next((name for cls in type(native).__mro__ if (name := distribution(cls.__module__)) != owner), "")
+    versions = {name: version(name) for name in (owner, queue, "rewarm", "rewarm-conformance") if name}
     versions |= lab.testbed.versions()
     broker = lab.broker.version() if lab.broker else "none"
     kind, _, number = broker.partition(" ")

@@ -20,9 +20,12 @@ from ..second_keys import KEYS
 
 QUEUES = {"celery", "dramatiq", "rq", "huey", "django_q", "taskiq", "arq", "procrastinate"}
 IMPORT = """
-import json, socket, sys
+import json, os, socket, sys
 opened = []
 socket.socket.connect = socket.socket.connect_ex = lambda self, address: opened.append(repr(address))
+if "DJANGO_SETTINGS_MODULE" in os.environ:  # models cannot be imported before
+    import django
+    django.setup()
 import {module}
 print(json.dumps([opened, sorted({{name.partition(".")[0] for name in sys.modules}})]))
 """
@@ -98,13 +101,16 @@ def test_app_04(bed: Bed) -> None:
 
 @check("APP-05")
 def test_app_05(warm: Bed) -> None:
-    async def inside() -> str:
-        return warm.send("ok").token
+    token = new_token()
+
+    async def inside() -> None:
+        warm.app.jobs["ok"].refresh(token)
 
     try:
-        token = asyncio.run(inside())
-    except RewarmError as error:
-        judge(checkers.holds(str(error), "an error that says what to do", repr(error)))
+        asyncio.run(inside())
+    except RewarmError as error:  # refused, which must be true
+        judge(checkers.never_started(warm.quiet(lambda h: checkers.never_started(h, [token])), [token]))
+        judge(checkers.holds(str(error), "an error that says why", repr(error)))
     except (RuntimeError, TypeError) as error:
         judge(checkers.holds(False, "it works, or fails with an error of Rewarm's", repr(error)))
     else:
