@@ -78,6 +78,7 @@ def test_payload_05(warm: Bed) -> None:
     letters = [letter for letter in warm.letters() if letter.payload == raw]
     judge(checkers.same("dead letters with the raw text", 1, len(letters)))
     id = letters[0].id
+    warm.wait(lambda h: any(one.event == "dead" and one.id == id for one in h))  # told after the letter is there
     history = warm.quiet(lambda h: checkers.buried(h, id))
     token = warm.send("ok").token
     judge(checkers.buried(history, id), checkers.ran_once(warm.started(token), [token]))
