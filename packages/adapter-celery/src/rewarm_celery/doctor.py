@@ -79,6 +79,11 @@ def _redis(adapter: CeleryAdapter) -> Iterator[Finding]:
             "info", "no socket_timeout: a connection that hangs is noticed late",
             'broker_transport_options = {"socket_timeout": 30, "health_check_interval": 25}',
         )  # fmt: skip
+    if not adapter.celery.conf.broker_transport:
+        yield Finding(
+            "info", "a worker may end when Redis goes away (\"'NoneType' object has no attribute 'hostname'\")",
+            'a supervisor, or broker_transport = "rewarm_celery.transport:RedisTransport"',
+        )  # fmt: skip
     if tuple(int(part) for part in version("kombu").split(".")[:2]) < (5, 7):
         yield Finding(
             "warning", "kombu before 5.7 brings tasks of a killed worker back after about 100 s", "upgrade it"
