@@ -13,12 +13,13 @@ from typing import Any, Self, TypeVar, Unpack, overload
 
 from . import events, freshness, worker
 from .adapter import Adapter
-from .batch import Batch, Gathered
+from .batch import Batch
 from .codec import Codec
 from .dead import DeadLetters
 from .effects import Flow
 from .entry import Entry, Fence
 from .errors import ArgumentError, ConfigurationError, DuplicateJob, StoreError
+from .gather import Gathered
 from .job import AsyncJob, BoundJob, FunctionJob, Job, JobDecorator, Loads, P, Policies, R, Seconds, bind
 from .receipt import Receipt
 from .runtime import Runtime
@@ -69,6 +70,7 @@ class Rewarm:
         self.travelled = 0.0
         self._lock = threading.RLock()
         self._runtime: Runtime | None = None
+        self._closes_at_exit = False
         self._batch = Batch(self)
         self.configure(
             store=store, adapter=adapter, ledger=ledger, routes=routes or {}, signing_keys=signing_keys,
@@ -174,7 +176,9 @@ class Rewarm:
                     )
                 self._refuse_main(given.adapter, self.jobs.values())
                 self._runtime = Runtime(self, store, ledger, given.adapter)
-                atexit.register(_close, weakref.ref(self))
+                if not self._closes_at_exit:
+                    self._closes_at_exit = True
+                    atexit.register(_close, weakref.ref(self))
         return self._runtime
 
     def _refuse_main(self, adapter: Adapter, jobs: Iterable[BoundJob[..., Any]]) -> None:
@@ -197,7 +201,10 @@ class Rewarm:
 
         fence: "task" leaves it to the worker. Raises EnqueueError then.
         """
-        return self._invalidate(self._targets(entries), _texts(tags), self._names(jobs), fence, False)
+        gathered = Gathered(self)
+        receipt = gathered.invalidate(self._targets(entries), _texts(tags), self._names(jobs), fence, False)
+        self.submit(gathered)
+        return receipt
 
     async def ainvalidate(
         self,
@@ -208,7 +215,10 @@ class Rewarm:
         fence: Fence = "now",
     ) -> Receipt:
         """`invalidate` on the running event loop."""
-        return await self._ainvalidate(self._targets(entries), _texts(tags), self._names(jobs), fence, False)
+        gathered = Gathered(self)
+        receipt = gathered.invalidate(self._targets(entries), _texts(tags), self._names(jobs), fence, False)
+        await self.asubmit(gathered)
+        return receipt
 
     def get_many(self, entries: Iterable[Entry[T]]) -> list[T]:
         """The values of many entries, in order; one round trip for those that are fresh."""
@@ -305,44 +315,13 @@ class Rewarm:
         )
         return route_of(asked, host, job, {"priority": PRIORITY.get(task.kind, "normal")})
 
-    def _invalidate(
-        self, targets: Sequence[Target], tags: Sequence[str], jobs: Sequence[str], fence: Fence, refresh: bool
-    ) -> Receipt:
-        gathered = Gathered(self, targets, tags, jobs, fence, refresh)
-        if not self._batch.take(gathered):
-            self.when_committed(lambda: self.runtime.drive(gathered.flow()))
-        return gathered.receipts[0]
+    def submit(self, gathered: Gathered) -> None:
+        """Send what was gathered: now, at the end of the batch, or after the commit."""
+        self._batch.submit(gathered)
 
-    async def _ainvalidate(
-        self, targets: Sequence[Target], tags: Sequence[str], jobs: Sequence[str], fence: Fence, refresh: bool
-    ) -> Receipt:
-        if self.in_transaction() or self.batching:
-            return self._invalidate(targets, tags, jobs, fence, refresh)
-        gathered = Gathered(self, targets, tags, jobs, fence, refresh)
-        await self.runtime.adrive(gathered.flow())
-        return gathered.receipts[0]
-
-    def _rewarm_in_batch(self, target: Target) -> Receipt:
-        gathered = Gathered(self, refresh=True)
-        gathered.refreshes[target.key] = target
-        self._batch.take(gathered)
-        return gathered.receipts[0]
-
-    def _sweep(self, job: BoundJob[..., Any], prefix: str) -> Receipt:
-        task = self._sweeping(job, prefix)
-        self.when_committed(lambda: self.runtime.enqueue(task, 0.0))
-        return Receipt(self, "sweep", task.id)
-
-    async def _asweep(self, job: BoundJob[..., Any], prefix: str) -> Receipt:
-        if self.in_transaction():
-            return self._sweep(job, prefix)
-        task = self._sweeping(job, prefix)
-        await self.runtime.aenqueue(task, 0.0)
-        return Receipt(self, "sweep", task.id)
-
-    def _sweeping(self, job: BoundJob[..., Any], prefix: str) -> Task:
-        args = {"prefix": prefix, "cursor": "0", "run": "", "slice": 0}
-        return self.runtime.routed(self.runtime.new_task("sweep", args, job.name))
+    async def asubmit(self, gathered: Gathered) -> None:
+        """`submit` on the running event loop."""
+        await self._batch.asubmit(gathered)
 
     def _names(self, jobs: Iterable[BoundJob[..., Any] | str]) -> list[str]:
         names = [job if isinstance(job, str) else self._own(job).name for job in jobs]

@@ -77,8 +77,8 @@ class DeadLetters:
         yield [Forget(runtime.record(task.id))]
         if task.kind == "refresh" and not runtime.stray(task):  # its place was given up with it: it needs a new one
             target = runtime.target(task)
-            place: Any = yield from freshness.queue(target, 0, None, "raise")
-            receipt._took(target, place)
+            place: Any = yield from freshness.queue(target, 0, None, "raise", task.id)
+            receipt._took(target, place, task.id)
         else:
             yield Resend(replace(task, not_after=None, sig=None), 0.0)
         yield [Exhume(runtime.dead_key, letter.id)]

@@ -47,6 +47,7 @@ class Send(NamedTuple):
     q: int
     delay: int = 0
     route: Any = None
+    id: str = ""  # a dead task's own, when it is tried anew
 
 
 class Packed(NamedTuple):

@@ -14,6 +14,7 @@ from . import freshness
 from .effects import Packed
 from .errors import BlockingCall
 from .freshness import Found
+from .gather import Gathered
 from .policies import milliseconds
 from .receipt import Receipt
 from .steps import Look, Unlink
@@ -124,18 +125,16 @@ class Entry(Generic[R]):
         delay: seconds to wait at least.   route: overrides the job's. Raises EnqueueError. Inside a transaction
         the task is sent after the commit, and the receipt has no id until then.
         """
-        receipt, flow = self._queueing(delay, route)
-        if not (delay or route) and self._app.batching:
-            return self._app._rewarm_in_batch(self._target)
-        self._app.when_committed(lambda: receipt._took(self._target, self._app.runtime.drive(flow)))
+        gathered = Gathered(self._app)
+        receipt = gathered.refresh(self._target, milliseconds(delay, least=0), route)
+        self._app.submit(gathered)
         return receipt
 
     async def arefresh(self, delay: float | timedelta = 0, route: Route | dict[str, Any] | None = None) -> Receipt:
         """`refresh` on the running event loop."""
-        if self._app.in_transaction() or (self._app.batching and not (delay or route)):
-            return self.refresh(delay, route)
-        receipt, flow = self._queueing(delay, route)
-        receipt._took(self._target, await self._app.runtime.adrive(flow))
+        gathered = Gathered(self._app)
+        receipt = gathered.refresh(self._target, milliseconds(delay, least=0), route)
+        await self._app.asubmit(gathered)
         return receipt
 
     def invalidate(self, refresh: bool = False, fence: Fence = "now") -> Receipt:
@@ -144,11 +143,17 @@ class Entry(Generic[R]):
         refresh: queue a refresh too, instead of leaving it to the next read.   fence: "task" leaves even the fence
         to the worker, for writers who cannot afford the round trip.
         """
-        return self._app._invalidate([self._target], (), (), fence, refresh)
+        gathered = Gathered(self._app)
+        receipt = gathered.invalidate([self._target], (), (), fence, refresh)
+        self._app.submit(gathered)
+        return receipt
 
     async def ainvalidate(self, refresh: bool = False, fence: Fence = "now") -> Receipt:
         """`invalidate` on the running event loop."""
-        return await self._app._ainvalidate([self._target], (), (), fence, refresh)
+        gathered = Gathered(self._app)
+        receipt = gathered.invalidate([self._target], (), (), fence, refresh)
+        await self._app.asubmit(gathered)
+        return receipt
 
     def delete(self) -> None:
         """Remove the entry. The next read is a MISS, and a load that runs is refused."""
@@ -190,10 +195,6 @@ class Entry(Generic[R]):
 
     def _reloading(self) -> Any:
         return freshness.read(self._target) if self._app.in_transaction() else freshness.reload(self._target)
-
-    def _queueing(self, delay: float | timedelta, route: Any) -> tuple[Receipt, Any]:
-        flow = freshness.queue(self._target, milliseconds(delay, least=0), route)
-        return Receipt(self._app, "refresh"), flow
 
     def _peeked(self, answers: Sequence[Any]) -> Read[R] | None:
         found = freshness.judge(self._target, *answers[0])

@@ -205,7 +205,7 @@ def nudge(t: Target, seen: Seen) -> Flow[bool]:
     (q,) = yield [Acquire(t.key, seen.born, seen.p, t.place)]
     if not q:
         return True
-    return (yield from send(t, seen.born, q, t.on_enqueue_error))
+    return (yield from send(t, Send(t, seen.born, q), t.on_enqueue_error))
 
 
 def requeue(t: Target) -> Flow[None]:
@@ -221,16 +221,16 @@ def requeue(t: Target) -> Flow[None]:
         t.store_failed(error)
 
 
-def send(t: Target, born: bytes, q: int, on_error: str, delay: int = 0, route: Any = None) -> Flow[bool]:
+def send(t: Target, message: Send, on_error: str) -> Flow[bool]:
     """Hand the place's refresh to the queue; where the queue refuses, the place is given up, by policy."""
     try:
-        yield Send(t, born, q, delay, route)
+        yield message
         return True
     except EnqueueError:
         if on_error == "inline":
-            yield from refresh(t, born, q)
+            yield from refresh(t, message.born, message.q)
             return False
-        yield [Drop(t.key, born, q)]
+        yield [Drop(t.key, message.born, message.q)]
         if on_error == "raise":
             raise
         return False
@@ -243,11 +243,13 @@ def queue_on_miss(t: Target, seen: Seen | None) -> Flow[Found]:
         (granted,) = yield [Reserve(t.key, seen.p if seen else 0, t.place)]
     queued = True
     if granted is not None:
-        queued = yield from send(t, granted[1], granted[0], t.on_enqueue_error)
+        queued = yield from send(t, Send(t, granted[1], granted[0]), t.on_enqueue_error)
     return Found(MISS, t.empty, None, queued, empty=True)
 
 
-def queue(t: Target, delay: int = 0, route: Any = None, on_error: str = "raise") -> Flow[tuple[bytes, int]]:
+def queue(
+    t: Target, delay: int = 0, route: Any = None, on_error: str = "raise", id: str = ""
+) -> Flow[tuple[bytes, int]]:
     """Queue a refresh whether or not anything is stored -> (born, its place, or the running load it joined)."""
     while True:
         ((seen, _),) = yield [Look(t.key)]
@@ -256,7 +258,7 @@ def queue(t: Target, delay: int = 0, route: Any = None, on_error: str = "raise")
         (granted,) = yield [Reserve(t.key, seen.p if seen else 0, t.place + delay)]
         if granted is not None:
             place, born = granted
-            yield from send(t, born, place, on_error, delay, route)
+            yield from send(t, Send(t, born, place, delay, route, id), on_error)
             return born, place
 
 

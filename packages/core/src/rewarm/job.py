@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypedDict, 
 
 from .entry import Entry, Read, refuse_blocking
 from .errors import ArgumentError, ConfigurationError
+from .gather import Gathered
 from .policies import DEFAULTS, Policy, Templates
 from .receipt import Receipt
 from .retry import Retry
@@ -209,11 +210,15 @@ class BoundJob(Generic[P, R]):
 
         With a `key` policy: of those whose keys begin with one literal text. Raises ArgumentError, EnqueueError.
         """
-        return self.app._sweep(self, self.prefix + self._leading(leading))
+        gathered, receipt = self._sweeping(leading)
+        self.app.submit(gathered)
+        return receipt
 
     async def asweep(self, *leading: Any) -> Receipt:
         """`sweep` on the running event loop."""
-        return await self.app._asweep(self, self.prefix + self._leading(leading))
+        gathered, receipt = self._sweeping(leading)
+        await self.app.asubmit(gathered)
+        return receipt
 
     # --- what a Target asks
 
@@ -272,6 +277,11 @@ class BoundJob(Generic[P, R]):
 
     def _templates(self, policy: str) -> Templates:
         return Templates(self.name, policy, self.policies[policy].fixed, self.signature.names)
+
+    def _sweeping(self, leading: tuple[Any, ...]) -> tuple[Gathered, Receipt]:
+        args = {"prefix": self.prefix + self._leading(leading), "cursor": "0", "run": "", "slice": 0}
+        gathered, runtime = Gathered(self.app), self.app.runtime
+        return gathered, gathered.sweep(runtime.routed(runtime.new_task("sweep", args, self.name)))
 
     def _leading(self, leading: tuple[Any, ...]) -> str:
         if self._plain_key:

@@ -42,10 +42,10 @@ class Receipt:
     def __repr__(self) -> str:
         return f"<Receipt {self.kind} {self.id or 'not sent yet'}>"
 
-    def _took(self, target: Target, place: tuple[bytes, int]) -> None:
+    def _took(self, target: Target, place: tuple[bytes, int], id: str = "") -> None:
         """The refresh has a place now."""
         self._target, (self._born, self._place) = target, place
-        self.id = task_id(target.key, *place)
+        self.id = id or task_id(target.key, *place)
 
     def status(self) -> Status:
         """Where the task is. `unknown`: nothing is known of it any more (records are kept for a day)."""

@@ -204,10 +204,10 @@ class Runtime:
         bound = self.app.jobs[job]
         return Target(bound, bound.signature.decode(args))
 
-    def refresh_task(self, target: Target, born: bytes, q: int, delay: float) -> Task:
+    def refresh_task(self, target: Target, born: bytes, q: int, delay: float, id: str = "") -> Task:
         now = self.now()
         return Task(
-            id=task_id(target.key, born, q), app=self.name, kind="refresh", job=target.job.name,
+            id=id or task_id(target.key, born, q), app=self.name, kind="refresh", job=target.job.name,
             args=target.job.signature.encode(target.values), key=target.key, born=born.hex(), q=q,
             due=now + delay if delay else None, not_after=now + delay + target.place / 1000, enqueued_at=now,
         )  # fmt: skip
@@ -224,7 +224,7 @@ class Runtime:
             task = effect.task
             return replace(task, options=self.app.route(task, None, self._policy(task, "route")).options), effect.delay
         target, delay = effect.target, effect.delay / 1000
-        task = self.refresh_task(target, effect.born, effect.q, delay)
+        task = self.refresh_task(target, effect.born, effect.q, delay, effect.id)
         return self.routed(task, effect.route, target.policy("route")), delay
 
     def routed(self, task: Task, asked: Any = None, job: Any = None) -> Task:

@@ -138,6 +138,11 @@ class Delivery(Rider):
             case "busy":
                 yield [self._settle(Outcome.DEFERRED)]
                 return (yield from self._later(got.wait / 1000, "another copy may be running"))
+            case "failed":  # the source has answered: an outage of the store costs no attempt
+                yield [self._settle(Outcome.DEFERRED)]
+                return (
+                    yield from self._later(random.uniform(*OUTAGE), f"the store did not take the value: {got.error}")
+                )
         if not isinstance(got.error, Exception):
             raise got.error or AssertionError(got.how)  # the worker is being stopped: the message comes back
         return (yield from self._failed(got.error))
@@ -150,11 +155,13 @@ class Delivery(Rider):
         warm, done = args.get("refresh", ()), [self._settle(Outcome.DONE)]
         yield [*map(Mark, keys), *map(Bump, self.host.stamps(tags, jobs)), *(() if warm else done)]
         self.host.emit(events.Invalidated(app=self.host.name, keys=keys, tags=tags, jobs=jobs))
+        strange = {name for name, _ in warm if name not in self.host.app.jobs}
         for name, values in warm:
-            yield Warm(name, values)
+            if name not in strange:
+                yield Warm(name, values)
         if warm:  # only now: what the store did not let us queue is queued by the next delivery
             yield done
-        return Ended(Outcome.DONE)
+        return Ended(Outcome.DONE, f"not refreshed, no such job here: {', '.join(sorted(strange))}" if strange else "")
 
     def _sweep(self) -> Flow[Ended]:
         args, task = self.task.args, self.task

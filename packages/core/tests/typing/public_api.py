@@ -126,4 +126,5 @@ def bound_method_form(thumbs: Thumbnails) -> None:
 def both_are_bound_jobs() -> None:
     jobs: list[BoundJob[..., Any]] = [tweets, price]
     one: AsyncJob[[int], float] = price
-    assert jobs and one
+    assert jobs
+    assert one

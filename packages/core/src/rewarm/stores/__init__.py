@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ..errors import ConfigurationError
@@ -25,8 +26,11 @@ def open_store(given: Any) -> Store:
     try:
         from .redis import RedisStore
     except ModuleNotFoundError as error:
-        raise ConfigurationError(f"store={given!r} needs redis-py: pip install 'rewarm[redis]'") from error
-    return RedisStore(given)
+        raise ConfigurationError(f"store={_shown(given)} needs redis-py: pip install 'rewarm[redis]'") from error
+    try:
+        return RedisStore(given)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"store={_shown(given)}: {error}") from error
 
 
 def open_ledger(given: Any, store: Store) -> Ledger:
@@ -37,3 +41,8 @@ def open_ledger(given: Any, store: Store) -> Ledger:
     if not isinstance(backend, Ledger):
         raise ConfigurationError(f"{type(backend).__name__} cannot keep a ledger: give Rewarm(ledger=...) another one")
     return backend
+
+
+def _shown(given: Any) -> str:
+    """A store as an error may show it: without the password."""
+    return re.sub(r"://[^/@]*@", "://***@", repr(given))

@@ -1,0 +1,141 @@
+"""Gathered: what a call, or a batch of them, invalidates, refreshes and sweeps; sent in as few messages as it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from . import events, freshness
+from .effects import Flow
+from .errors import EnqueueError
+from .receipt import Receipt
+from .target import Target
+from .task import Task
+from .worker import Resend
+
+if TYPE_CHECKING:
+    from .app import Rewarm
+
+LIMIT = 500
+"""Names and entries that one task carries; more are split."""
+
+Name = tuple[str, str]
+"""("keys" | "tags" | "jobs", name)."""
+
+
+class Asked(NamedTuple):
+    """A refresh. `delay`: milliseconds. `must`: asked for by itself, so a queue that refuses is the caller's error."""
+
+    target: Target
+    receipt: Receipt
+    delay: int = 0
+    route: Any = None
+    must: bool = True
+
+
+class Gathered:
+    """Work that has not been sent yet. Duplicates are merged."""
+
+    def __init__(self, app: Rewarm) -> None:
+        self.app = app
+        self.now: dict[Name, None] = {}
+        self.later: dict[Name, None] = {}
+        self.fenced: list[Receipt] = []  # of the names above
+        self.asked: list[Asked] = []
+        self.sweeps: list[Task] = []
+        self.sent = False  # or given up: a task that outlives the batch it was started in still has it in its context
+
+    @property
+    def empty(self) -> bool:
+        return not (self.fenced or self.asked or self.sweeps)
+
+    def merge(self, other: Gathered) -> None:
+        self.now |= other.now
+        self.later |= other.later
+        self.fenced += other.fenced
+        self.asked += other.asked
+        self.sweeps += other.sweeps
+
+    def invalidate(
+        self, targets: Sequence[Target], tags: Iterable[str], jobs: Iterable[str], fence: str, refresh: bool
+    ) -> Receipt:
+        """Add what is to be fenced; `fence` is "now" or "task"."""
+        if fence not in ("now", "task"):
+            raise ValueError(f"fence is {fence!r}, neither 'now' nor 'task'")
+        names = [("keys", target.key) for target in targets] + [("tags", t) for t in tags] + [("jobs", j) for j in jobs]
+        receipt = Receipt(self.app, "refresh" if refresh and fence == "now" else "invalidate")
+        (self.now if fence == "now" else self.later).update(dict.fromkeys(names))
+        self.fenced.append(receipt)
+        if refresh:
+            self.asked += [Asked(target, receipt, must=False) for target in targets]
+        return receipt
+
+    def refresh(self, target: Target, delay: int, route: Any) -> Receipt:
+        """Add a refresh that is asked for by itself."""
+        receipt = Receipt(self.app, "refresh")
+        self.asked.append(Asked(target, receipt, delay, route))
+        return receipt
+
+    def sweep(self, task: Task) -> Receipt:
+        """Add a sweep."""
+        self.sweeps.append(task)
+        return Receipt(self.app, "sweep", task.id)
+
+    def flow(self) -> Flow[None]:
+        """Fence in one round trip, then queue the rest. Raises StoreError, and EnqueueError for what must be queued."""
+        if self.now:
+            names = sort(self.now)
+            yield from freshness.invalidate(names["keys"], self.app.runtime.stamps(names["tags"], names["jobs"]))
+            named = {kind: tuple(some) for kind, some in names.items()}
+            self.app.emit(events.Invalidated(app=self.app.name, **named))
+        plain = {one.target.key: one for one in self.asked if not (one.delay or one.route)}
+        if self.later:
+            yield from self.send(list(self.later), list(plain.values()), self.fenced)
+        elif plain:
+            yield from self.rewarm(list(plain.values()))
+        for one in self.asked:
+            if one.delay or one.route:
+                one.receipt._took(one.target, (yield from freshness.queue(one.target, one.delay, one.route)))
+        for task in self.sweeps:
+            yield Resend(task, 0.0)
+        for receipt in self.fenced:
+            if not receipt.id:  # the fence is up and nothing was queued
+                receipt._ended = receipt._ended or "done"
+
+    def rewarm(self, plain: list[Asked]) -> Flow[None]:
+        """Queue the refreshes: one as itself, many as one task that queues them."""
+        receipts = [one.receipt for one in self.asked if not (one.delay or one.route)]
+        policy = "raise" if any(one.must for one in plain) else self.app.settings.on_enqueue_error
+        if len(plain) == 1:
+            place = yield from freshness.queue(plain[0].target, 0, None, policy)
+            for receipt in receipts:
+                receipt._took(plain[0].target, place)
+            return
+        try:
+            yield from self.send([], plain, receipts)
+        except EnqueueError:
+            if policy == "raise":
+                raise
+            for one in plain if policy == "inline" else ():
+                yield from freshness.queue(one.target, 0, None, policy)
+            for receipt in receipts:  # no task will ever end
+                receipt.id, receipt._ended = "", "done" if policy == "inline" else "unknown"
+
+    def send(self, names: Sequence[Name], warm: Sequence[Asked], receipts: Iterable[Receipt]) -> Flow[None]:
+        """Invalidate tasks that carry the fence of `names`, and the refreshes that follow."""
+        runtime = self.app.runtime
+        entries = [[one.target.job.name, one.target.job.signature.encode(one.target.values)] for one in warm]
+        for start in range(0, max(len(names), len(entries)), LIMIT):
+            args: dict[str, Any] = {**sort(names[start : start + LIMIT]), "refresh": entries[start : start + LIMIT]}
+            task = runtime.routed(runtime.new_task("invalidate", args))
+            for receipt in (*receipts, *(one.receipt for one in warm)):
+                receipt.id = task.id
+            yield Resend(task, 0.0)
+
+
+def sort(names: Iterable[Name]) -> dict[str, list[str]]:
+    """Names by kind."""
+    kinds: dict[str, list[str]] = {"keys": [], "tags": [], "jobs": []}
+    for kind, name in names:
+        kinds[kind].append(name)
+    return kinds
