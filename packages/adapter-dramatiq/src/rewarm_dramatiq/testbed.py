@@ -56,4 +56,5 @@ class DramatiqRabbit(DramatiqRedis):
     delay_tolerance = 4.0  # a consumer that restarts after a crash waits 3 s
 
     def make(self, namespace: str) -> Broker:
-        return RabbitmqBroker(url=self.url, confirm_delivery=True, max_priority=10)
+        url = self.url.rstrip("/")  # pika takes an empty path for the default virtual host
+        return RabbitmqBroker(url=url, confirm_delivery=True, max_priority=10)
