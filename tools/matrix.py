@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 CELLS = {cell["name"]: cell for cell in tomllib.loads((ROOT / "matrix.toml").read_text())["cell"]}
@@ -27,7 +28,7 @@ def interpreter(version: str) -> str | None:
     return None
 
 
-def command(cell: dict, python: str, more: list[str]) -> list[str]:
+def command(cell: dict[str, Any], python: str, more: list[str]) -> list[str]:
     """One cell: the package and its own dependencies only, so that no adapter leans on another's."""
     own = ("packages/core", folder(cell), "conformance")
     packages = [part for path in own for part in ("--with-editable", str(ROOT / path))]
@@ -39,14 +40,14 @@ def command(cell: dict, python: str, more: list[str]) -> list[str]:
     ]  # fmt: skip
 
 
-def folder(cell: dict) -> str:
-    return cell["package"].replace("rewarm-", "packages/adapter-", 1)
+def folder(cell: dict[str, Any]) -> str:
+    return str(cell["package"]).replace("rewarm-", "packages/adapter-", 1)
 
 
-def entry_point(cell: dict) -> str:
+def entry_point(cell: dict[str, Any]) -> str:
     """The testbed class that the package declares under the cell's name."""
     project = tomllib.loads((ROOT / folder(cell) / "pyproject.toml").read_text())["project"]
-    return project["entry-points"]["rewarm.testbeds"][cell.get("testbed", cell["name"])]
+    return str(project["entry-points"]["rewarm.testbeds"][cell.get("testbed", cell["name"])])
 
 
 def run(name: str, more: list[str]) -> int:

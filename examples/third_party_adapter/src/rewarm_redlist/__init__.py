@@ -1,7 +1,6 @@
 """Rewarm on redlist: the whole adapter."""
 
 from redlist import Redlist
-
 from rewarm import Adapter, Capability, Route
 
 
