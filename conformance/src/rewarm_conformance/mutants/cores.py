@@ -15,6 +15,7 @@ from rewarm.app import Rewarm as App
 from rewarm.codec import Codec
 from rewarm.eager import Eager
 from rewarm.effects import Load
+from rewarm.entry import Entry
 from rewarm.receipt import Receipt
 from rewarm.retry import Retry
 from rewarm.runtime import Runtime
@@ -213,10 +214,10 @@ class StoresWithoutLooking(BrokenCore):
 
 @breaks("IDEMP-04", "the older value is a HIT")
 class DoesNotVoid(BrokenCore):
-    owner, attribute = App, "_invalidate"
+    owner, attribute = Entry, "invalidate"
 
     def instead(self, original: Callable[..., Any]) -> Any:
-        return lambda app, *_: Receipt(app, "invalidate")
+        return lambda entry, *_: Receipt(entry.job.app, "invalidate")
 
 
 @breaks("IDEMP-05", "the first read after it: MISS")
@@ -255,20 +256,28 @@ class RunningIsDone(BrokenCore):
         return admits
 
 
-@breaks("TXN-01", "2 of 2 payloads started")
-class SendsBeforeTheCommit(BrokenCore):
-    owner, attribute = App, "when_committed"
+class Forgetful:
+    """A transaction that never tells of its commit."""
 
-    def instead(self, original: Callable[..., Any]) -> Any:
-        return lambda app, function: function()
+    def __init__(self, transaction: Any) -> None:
+        self.active = transaction.active
+
+    def on_commit(self, function: Callable[[], Any], /) -> None:
+        """Lost."""
+
+
+@breaks("TXN-01", "2 of 2 payloads started")
+class SendsBeforeTheCommit(ReferenceTestbed):
+    def app(self, name: str, adapter: Adapter, **settings: Any) -> Rewarm:
+        return super().app(name, adapter, **settings | {"transactions": None})
 
 
 @breaks("TXN-02", "never started")
-class LosesTheHook(BrokenCore):
-    owner, attribute = App, "when_committed"
-
-    def instead(self, original: Callable[..., Any]) -> Any:
-        return lambda app, function: None if app.in_transaction() else function()
+class LosesTheHook(ReferenceTestbed):
+    def app(self, name: str, adapter: Adapter, **settings: Any) -> Rewarm:
+        if transaction := settings.get("transactions"):
+            settings["transactions"] = Forgetful(transaction)
+        return super().app(name, adapter, **settings)
 
 
 @breaks("CRASH-02", "started more often")
