@@ -46,7 +46,7 @@ def work(huey: Huey) -> None:
 
 
 def test_a_route_names_another_instance(server: Server, huey: Huey) -> None:
-    low = RedisHuey(f"{huey.name}-low", url=server.url)
+    low = PriorityRedisHuey(f"{huey.name}-low", url=server.url)  # which takes a priority that the other refuses
     app = app_on(server, huey, low, routes={"sweep": {"queue": low.name}})
 
     receipt = app.jobs["double"].refresh(1)
@@ -145,6 +145,16 @@ def test_the_doctor_tells_what_the_storage_loses(server: Server) -> None:
 def test_the_name_alone_means_djangos_instance() -> None:
     with pytest.raises(ConfigurationError, match="Django"):
         HueyAdapter()
+
+
+def test_the_name_in_a_django_project_means_its_instance(imported: Callable[..., set[str]]) -> None:
+    code = """
+from django.conf import settings
+settings.configure(HUEY={"huey_class": "huey.MemoryHuey", "name": "project", "immediate": False})
+from rewarm_huey import HueyAdapter
+assert HueyAdapter().huey.name == "project"
+"""
+    assert imported(f"exec({code!r})") == {"huey"}
 
 
 def test_importing_it_imports_no_other_queue(imported: Callable[..., set[str]]) -> None:

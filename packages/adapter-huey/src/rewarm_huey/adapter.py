@@ -47,20 +47,13 @@ class HueyAdapter(Adapter):
 
     @property
     def capabilities(self) -> frozenset[Capability]:  # type: ignore[override]
-        shown = {Capability.DELAY, Capability.DEPTH}
-        storage = self.huey.storage
-        if not isinstance(self.huey, MemoryHuey):
+        """What all its instances can do."""
+        shown, hueys = {Capability.DELAY, Capability.DEPTH}, self.queues.values()
+        if not any(isinstance(huey, MemoryHuey) for huey in hueys):
             shown |= {Capability.PERSISTENCE}
-        if isinstance(storage, AckStorage):
+        if all(isinstance(huey.storage, AckStorage) for huey in hueys):
             shown |= {Capability.REDELIVERY}
-        return frozenset(shown | ({Capability.PRIORITY} if self.ranks else set()))
-
-    @property
-    def ranks(self) -> bool:
-        """The storage knows priorities; huey's plain Redis storage refuses a task that has one."""
-        return bool(getattr(self.huey.storage, "priority", False)) or isinstance(
-            self.huey.storage, PriorityRedisStorage
-        )
+        return frozenset(shown | ({Capability.PRIORITY} if all(map(ranks, hueys)) else set()))
 
     @property
     def eager(self) -> bool:  # type: ignore[override]
@@ -68,7 +61,7 @@ class HueyAdapter(Adapter):
 
     def enqueue(self, payload: str, *, route: Route, delay: float) -> str:
         huey, options = self._queue(route.queue), dict(route.options)
-        if self.ranks:
+        if ranks(huey):
             options.setdefault("priority", LEVELS[route.priority])
         if delay:
             options["delay"] = delay
@@ -94,6 +87,11 @@ class HueyAdapter(Adapter):
 
     def doctor(self) -> list[Finding]:
         return examine(self)
+
+
+def ranks(huey: Any) -> bool:
+    """Its storage knows priorities; huey's plain Redis storage refuses a task that has one."""
+    return bool(getattr(huey.storage, "priority", False)) or isinstance(huey.storage, PriorityRedisStorage)
 
 
 def _apps(huey: Any) -> dict[str, Rewarm]:

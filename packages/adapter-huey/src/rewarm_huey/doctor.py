@@ -40,7 +40,7 @@ def examine(adapter: HueyAdapter) -> list[Finding]:
                 "Huey(serializer=rewarm_huey.JSONSerializer()), in producers and consumers alike",
             )
         )  # fmt: skip
-    if not adapter.ranks:
+    if Capability.PRIORITY not in adapter.capabilities:
         found.append(
             Finding(
                 "info", "this storage has no priorities: invalidations do not overtake refreshes", "PriorityRedisHuey"
