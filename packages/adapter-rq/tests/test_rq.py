@@ -130,6 +130,22 @@ def test_the_name_alone_means_djangos_queue() -> None:
         RQAdapter()
 
 
+def test_the_name_in_a_django_project_means_its_default_queue(
+    server: Server, imported: Callable[..., set[str]]
+) -> None:
+    code = f"""
+from django.conf import settings
+settings.configure(RQ_QUEUES={{name: {{"URL": {server.url!r}}} for name in ("default", "low")}})
+from rewarm import Route
+from rewarm_rq import RQAdapter
+adapter = RQAdapter()
+assert adapter.enqueue("payload", route=Route("low"), delay=0)
+assert [queue.name for queue in (adapter.queue, adapter.named("low"))] == ["default", "low"]
+assert [adapter.depth(name) for name in ("default", "low")] == [0, 1]
+"""
+    assert imported(f"exec({code!r})") == {"rq"}
+
+
 def test_importing_it_imports_no_other_queue(imported: Callable[..., set[str]]) -> None:
     assert imported("import rewarm_rq") == {"rq"}
 
