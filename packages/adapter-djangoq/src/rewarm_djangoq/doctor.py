@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.conf import settings
 from django_q.conf import Conf
 
 from rewarm import Finding
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 def examine(adapter: DjangoQAdapter) -> list[Finding]:
     """What `Q_CLUSTER` should have otherwise. Connects to nothing."""
     found = []
-    if not Conf.ORM:
+    if not adapter.orm:
         found.append(
             Finding(
                 "warning", "this broker cannot delay: a failed task is dead at once; a killed worker's tasks are lost",
@@ -29,7 +30,7 @@ def examine(adapter: DjangoQAdapter) -> list[Finding]:
                 "timeout above the longest task, retry above timeout",
             )
         )  # fmt: skip
-    if Conf.ORM:
+    if adapter.orm:
         found.append(
             Finding(
                 "warning" if Conf.RETRY > 600 else "info",
@@ -40,6 +41,13 @@ def examine(adapter: DjangoQAdapter) -> list[Finding]:
         found.append(
             Finding("warning", "sync is on: tasks run in the process that queues them", "sync=False in production")
         )
+    if "ALT_CLUSTERS" not in getattr(settings, "Q_CLUSTER", {}):
+        found.append(
+            Finding(
+                "info", "a cluster of another name (Q_CLUSTER_NAME), which a route's queue is, ends with a KeyError",
+                'Q_CLUSTER = {"ALT_CLUSTERS": {}, ...}',
+            )
+        )  # fmt: skip
     found.append(
         Finding("info", "django-q2 packs tasks as signed pickles: who has SECRET_KEY can run code on the workers")
     )
