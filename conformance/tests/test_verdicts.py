@@ -19,6 +19,7 @@ from rewarm_conformance.verdicts import Verdict, profile_result, profiles, verdi
         ("held", {"declared": True, "known": True}, "fail"),
         ("held", {"declared": True, "window": True}, "known-fail"),
         ("broke", {"declared": True, "window": True}, "known-fail"),
+        ("held", {"declared": False, "window": True}, "unsupported"),
         ("skipped", {"declared": True}, "untested"),
         ("error", {"declared": False, "known": True, "window": True}, "error"),
     ],

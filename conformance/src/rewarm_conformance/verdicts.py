@@ -43,6 +43,8 @@ def verdict(end: str, *, declared: bool, known: bool = False, window: bool = Fal
             return Verdict.KNOWN, "as the issue says"
         case "broke":
             return Verdict.FAIL, ""
+        case "held" if not declared and window:
+            return Verdict.UNSUPPORTED, "not declared, and held by luck"
         case "held" if not declared:
             return Verdict.UNDECLARED, "it holds, but the adapter does not declare the capability: declare it"
         case "held" if known:
