@@ -14,13 +14,14 @@ from typing import Any, Self, TypeVar, Unpack, overload
 from . import events, freshness, worker
 from .adapter import Adapter
 from .batch import Batch
+from .binding import bind
 from .codec import Codec
 from .dead import DeadLetters
 from .effects import Flow
 from .entry import Entry, Fence
-from .errors import ArgumentError, ConfigurationError, DuplicateJob, StoreError
-from .gather import Gathered
-from .job import AsyncJob, BoundJob, FunctionJob, Job, JobDecorator, Loads, P, Policies, R, Seconds, bind
+from .errors import ConfigurationError, DuplicateJob, StoreError
+from .gather import Gathered, names_of, targets_of, texts_of
+from .job import AsyncJob, BoundJob, FunctionJob, Job, JobDecorator, Loads, P, Policies, R, Seconds
 from .receipt import Receipt
 from .runtime import Runtime
 from .settings import Settings, Transactions, matches, route_of, settings_from
@@ -202,7 +203,7 @@ class Rewarm:
         fence: "task" leaves it to the worker. Raises EnqueueError then.
         """
         gathered = Gathered(self)
-        receipt = gathered.invalidate(self._targets(entries), _texts(tags), self._names(jobs), fence, False)
+        receipt = gathered.invalidate(targets_of(self, entries), texts_of(tags), names_of(self, jobs), fence, False)
         self.submit(gathered)
         return receipt
 
@@ -216,7 +217,7 @@ class Rewarm:
     ) -> Receipt:
         """`invalidate` on the running event loop."""
         gathered = Gathered(self)
-        receipt = gathered.invalidate(self._targets(entries), _texts(tags), self._names(jobs), fence, False)
+        receipt = gathered.invalidate(targets_of(self, entries), texts_of(tags), names_of(self, jobs), fence, False)
         await self.asubmit(gathered)
         return receipt
 
@@ -225,13 +226,13 @@ class Rewarm:
         wanted = list(entries)
         for entry in wanted:
             entry._may_load("get")
-        fresh = self.runtime.drive(_fresh(self._targets(wanted), self.runtime.bypass))
+        fresh = self.runtime.drive(_fresh(targets_of(self, wanted), self.runtime.bypass))
         return [entry.get() if found is None else found.value for entry, found in zip(wanted, fresh, strict=True)]
 
     async def aget_many(self, entries: Iterable[Entry[T]]) -> list[T]:
         """`get_many` on the running event loop."""
         wanted = list(entries)
-        fresh = await self.runtime.adrive(_fresh(self._targets(wanted), self.runtime.bypass))
+        fresh = await self.runtime.adrive(_fresh(targets_of(self, wanted), self.runtime.bypass))
         return [
             await entry.aget() if found is None else found.value for entry, found in zip(wanted, fresh, strict=True)
         ]
@@ -239,11 +240,6 @@ class Rewarm:
     def batch(self) -> Batch:
         """`with app.batch():` merges the invalidations and refreshes of the block; nothing is sent if it raises."""
         return self._batch
-
-    @property
-    def batching(self) -> bool:
-        """A batch is open in this context."""
-        return self._batch.open is not None
 
     def in_transaction(self) -> bool:
         """A transaction is open in this context."""
@@ -323,22 +319,6 @@ class Rewarm:
         """`submit` on the running event loop."""
         await self._batch.asubmit(gathered)
 
-    def _names(self, jobs: Iterable[BoundJob[..., Any] | str]) -> list[str]:
-        names = [job if isinstance(job, str) else self._own(job).name for job in jobs]
-        if unknown := [name for name in names if name not in self.jobs]:
-            raise ConfigurationError(
-                f"{self.name} has no job {unknown[0]!r}; there are {', '.join(self.jobs) or 'none'}"
-            )
-        return names
-
-    def _targets(self, entries: Iterable[Entry[Any]]) -> list[Target]:
-        return [entry._target for entry in entries if self._own(entry.job)]
-
-    def _own(self, job: BoundJob[P, R]) -> BoundJob[P, R]:
-        if job.app is not self:
-            raise ConfigurationError(f"{job.name!r} is a job of {job.app.name}, not of {self.name}: ask that one")
-        return job
-
 
 def _close(reference: weakref.ref[Rewarm]) -> None:
     """At exit: an application that is gone has nothing to close."""
@@ -359,12 +339,3 @@ def _fresh(targets: Sequence[Target], bypass: bool) -> Flow[list[freshness.Found
         target.job.app.runtime.told(target, found) if found is not None and found.state == freshness.HIT else None
         for target, found in judged
     ]
-
-
-def _texts(tags: Iterable[str]) -> list[str]:
-    if isinstance(tags, str):
-        raise ArgumentError(f"tags is the text {tags!r}: give a list of tags")
-    texts = list(tags)
-    if wrong := [tag for tag in texts if not isinstance(tag, str)]:
-        raise ArgumentError(f"a tag is a text, not {wrong[0]!r}")
-    return texts

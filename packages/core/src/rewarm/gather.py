@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import events, freshness
 from .effects import Flow
-from .errors import EnqueueError
+from .errors import ArgumentError, ConfigurationError, EnqueueError
 from .receipt import Receipt
 from .target import Target
 from .task import Task
@@ -15,6 +15,8 @@ from .worker import Resend
 
 if TYPE_CHECKING:
     from .app import Rewarm
+    from .entry import Entry
+    from .job import BoundJob
 
 LIMIT = 500
 """Names and entries that one task carries; more are split."""
@@ -139,3 +141,32 @@ def sort(names: Iterable[Name]) -> dict[str, list[str]]:
     for kind, name in names:
         kinds[kind].append(name)
     return kinds
+
+
+def targets_of(app: Rewarm, entries: Iterable[Entry[Any]]) -> list[Target]:
+    """What these entries name. Raises ConfigurationError for one of another application."""
+    return [entry._target for entry in entries if _own(app, entry.job)]
+
+
+def names_of(app: Rewarm, jobs: Iterable[BoundJob[..., Any] | str]) -> list[str]:
+    """The names of jobs. Raises ConfigurationError for one that the application does not have."""
+    names = [job if isinstance(job, str) else _own(app, job).name for job in jobs]
+    if unknown := [name for name in names if name not in app.jobs]:
+        raise ConfigurationError(f"{app.name} has no job {unknown[0]!r}; there are {', '.join(app.jobs) or 'none'}")
+    return names
+
+
+def texts_of(tags: Iterable[str]) -> list[str]:
+    """Tags. Raises ArgumentError for a single text, and for what is none."""
+    if isinstance(tags, str):
+        raise ArgumentError(f"tags is the text {tags!r}: give a list of tags")
+    texts = list(tags)
+    if wrong := [tag for tag in texts if not isinstance(tag, str)]:
+        raise ArgumentError(f"a tag is a text, not {wrong[0]!r}")
+    return texts
+
+
+def _own(app: Rewarm, job: BoundJob[..., Any]) -> BoundJob[..., Any]:
+    if job.app is not app:
+        raise ConfigurationError(f"{job.name!r} is a job of {job.app.name}, not of {app.name}: ask that one")
+    return job

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, cast, overload
 
 from .entry import Entry, Read, refuse_blocking
-from .errors import ArgumentError, ConfigurationError
+from .errors import ArgumentError
 from .gather import Gathered
 from .policies import DEFAULTS, Policy, Templates
 from .receipt import Receipt
@@ -19,7 +18,7 @@ from .retry import Retry
 from .serializers import Serializer, resolve
 from .signature import Signature
 from .target import Target
-from .task import KINDS, Route
+from .task import Route
 
 if TYPE_CHECKING:
     from .app import Rewarm
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
-RESERVED = (*KINDS, "tag")
 
 Seconds = float | timedelta | Callable[..., float | timedelta]
 
@@ -301,57 +299,3 @@ class AsyncJob(BoundJob[P, R]):
 
     def may_load(self, verb: str) -> None:
         refuse_blocking(self.name, verb)
-
-
-def bind(app: Rewarm, job: Job) -> BoundJob[..., Any]:
-    """Check a job and bind it to an application. Raises ConfigurationError."""
-    load = job.load
-    function = load if isinstance(job, FunctionJob) else type(job)
-    module = getattr(function, "__module__", None) or "?"
-    qualname = getattr(function, "__qualname__", type(function).__qualname__)
-    name = job.name or _default_name(function, load, qualname, isinstance(job, FunctionJob))
-    if not isinstance(name, str) or not name or re.search(r"[:\s]", name) or name in RESERVED:
-        raise ConfigurationError(f"{name!r} is no job name: one word without ':', and none of {', '.join(RESERVED)}")
-    if isinstance(job, FunctionJob) and _in_class_body(load):
-        raise _no_instance(qualname)
-    if not isinstance(job, FunctionJob) and type(job).load is Job.load:
-        raise ConfigurationError(f"job {name!r}: {type(job).__name__} needs a load method")
-    if inspect.isgeneratorfunction(load) or inspect.isasyncgenfunction(load):
-        raise ConfigurationError(f"job {name!r}: a generator is used up by its first reader; return a list")
-    if getattr(job, "ttl", None) is None:
-        raise ConfigurationError(f"job {name!r} needs a ttl: for how many seconds is a value fresh?")
-    kind = AsyncJob if _is_async(load) else BoundJob
-    return kind(app, job, load, name, (module, qualname))
-
-
-def _is_async(load: Callable[..., Any]) -> bool:
-    while isinstance(load, functools.partial):
-        load = load.func
-    return inspect.iscoroutinefunction(load) or inspect.iscoroutinefunction(type(load).__call__)
-
-
-def _default_name(function: Any, load: Callable[..., Any], qualname: str, decorated: bool) -> str:
-    if not decorated:
-        return type.__getattribute__(function, "__name__")  # type: ignore[no-any-return]
-    owner = qualname.rpartition(".")[0]
-    if inspect.ismethod(load) or not hasattr(function, "__name__"):
-        raise ConfigurationError(f"{qualname} is a bound method or a callable object: give the job a name=")
-    if "<lambda>" in qualname or owner.endswith("<locals>"):
-        raise ConfigurationError(f"{qualname} is a lambda or a nested function: give the job a name=")
-    if owner:
-        raise _no_instance(qualname)
-    return str(function.__name__)
-
-
-def _in_class_body(load: Any) -> bool:
-    """A function that wants `self`, whose class is still being written."""
-    if not inspect.isfunction(load) or "." not in load.__qualname__.rpartition("<locals>.")[2]:
-        return False
-    return next(iter(inspect.signature(load).parameters), "") == "self"
-
-
-def _no_instance(qualname: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"{qualname} is a method in a class body, which has no instance yet: decorate the bound method "
-        "(app.job(name=...)(self.method)), or write a Job"
-    )
