@@ -340,8 +340,9 @@ class Bed:
         return self.wait(lambda h: all(len(checkers.ends(h, token)) >= times for token in tokens), seconds)
 
     def quiet(self, broken: Callable[[History], object], seconds: float = QUIET) -> History:
-        """Nothing more may happen: wait, or see that something did."""
-        return self.wait(broken, seconds)
+        """Nothing more may happen: wait, or see that something did. Impatience does not shorten it: what happens too
+        much ends the wait, and what a busy machine delays must still be seen."""
+        return self.wait(broken, seconds / min(1.0, PATIENCE))
 
     def open_gate(self, token: str) -> None:
         self.probe.gate(token).touch()

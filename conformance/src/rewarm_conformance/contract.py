@@ -26,7 +26,7 @@ rewarm-conformance --list
 
 `rewarm_conformance.Testbed` is the one class that an adapter's author writes; its docstring holds a complete one.
 Servers are started by the suite, on ports of their own. A missing one is a skip with its reason, and a failure where
-`REWARM_REQUIRE_SERVICES` names it or with `--strict`. `REWARM_PATIENCE` multiplies every deadline and quiet period.
+`REWARM_REQUIRE_SERVICES` names it or with `--strict`. `REWARM_PATIENCE` multiplies deadlines and, above 1, pauses.
 
 ## Verdicts
 """

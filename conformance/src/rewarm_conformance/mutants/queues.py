@@ -77,7 +77,7 @@ class AcksEarly(ReferenceTestbed):
 class HoardsAndAcksEarly(ReferenceTestbed):
     class consumer_class(EarlyConsumer):
         def handle(self, id: str, payload: str) -> None:
-            hoard = {id: payload, **dict(filter(None, (self.queue.claim(self.name) for _ in range(9))))}
+            hoard = {id: payload, **dict(filter(None, (self.queue.claim(self.name) for _ in range(39))))}
             for one in hoard:
                 self.queue.done(one)
             for one, held in hoard.items():
