@@ -9,7 +9,7 @@ export UV_PYTHON ?= $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check conformance bench docs lock wheels format clean
+.PHONY: help setup demo test check conformance cell bench docs lock wheels format clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ conformance: setup ## prove every queue with real workers, and write docs/matrix
 	$(RUN) rewarm-conformance --cells conformance/reports -n 2
 	$(RUN) python -m rewarm_conformance.report conformance/reports/*.json --markdown docs/matrix.md \
 		--html docs/matrix.html --badges docs/badges
+
+cell: setup ## one cell of matrix.toml, in an environment of its own: make cell CELL=rq-redis-lowest
+	UV=$(abspath $(shell command -v $(UV))) $(RUN) python tools/matrix.py $(CELL)
 
 bench: setup ## the hot path against its peers
 	$(RUN) --no-dev --group bench python benchmarks/run.py
