@@ -254,6 +254,12 @@ class Rewarm:
         else:
             function()
 
+    async def in_thread(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Run a blocking call beside the running event loop. A host that minds which thread overrides it."""
+        import asyncio  # late: importing rewarm costs little
+
+        return await asyncio.to_thread(function, *args, **kwargs)
+
     # --- workers
 
     def run(self, payload: str) -> Outcome:

@@ -121,7 +121,7 @@ class Runtime:
         job, values = target.job, target.values
         try:
             with self._renewing(effect):
-                value = await (job.acall(values) if job.is_async else asyncio.to_thread(job.call, values))
+                value = await (job.acall(values) if job.is_async else self.app.in_thread(job.call, values))
         except BaseException as error:
             return Loaded(None, elapsed(began), "raised", error)
         return Loaded(value, elapsed(began))
@@ -158,7 +158,7 @@ class Runtime:
         app = self.app
         if app.listeners:
             app.emit(events.Read(app=self.name, job=target.job.name, key=target.key, state=found.state))
-        if found.state == "STALE" and not found.refreshing and app.in_transaction():
+        if found.state != "HIT" and not found.refreshing and app.in_transaction():
             app.when_committed(lambda: self.drive(freshness.requeue(target)))
         return found
 
@@ -253,7 +253,7 @@ class Runtime:
             if self.adapter.in_process:
                 self.adapter.enqueue(payload, route=task.route, delay=hop)
             else:  # a queue's client may block on its socket
-                await asyncio.to_thread(self.adapter.enqueue, payload, route=task.route, delay=hop)
+                await self.app.in_thread(self.adapter.enqueue, payload, route=task.route, delay=hop)
         except Exception as error:
             raise self._refused(task, error) from error
         self.emit(events.Enqueued(app=self.name, task=task, delay=delay))
