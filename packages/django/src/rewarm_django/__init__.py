@@ -1,0 +1,1 @@
+"""Rewarm in Django."""
