@@ -325,6 +325,10 @@ class Rewarm:
         """`submit` on the running event loop."""
         await self._batch.asubmit(gathered)
 
+    def send(self, gathered: Gathered) -> None:
+        """Send what no batch holds back: after the commit if a transaction is open, else now."""
+        self.when_committed(lambda: self.runtime.drive(gathered.flow()))
+
 
 def _close(reference: weakref.ref[Rewarm]) -> None:
     """At exit: an application that is gone has nothing to close."""
