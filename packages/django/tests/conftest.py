@@ -1,0 +1,70 @@
+"""A Django project for the tests, set up once in this process; pytest-django makes its databases."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = Path(__file__).with_name("project")
+
+
+def _setup() -> None:
+    """Settings that only these tests see: the environment stays as it was."""
+    from django.conf import settings
+
+    if settings.configured:
+        return
+    sys.path.insert(0, str(PROJECT))
+    before = os.environ.get("DJANGO_SETTINGS_MODULE")
+    os.environ["DJANGO_SETTINGS_MODULE"] = "books.settings"
+    import django
+
+    django.setup()
+    if before is None:
+        del os.environ["DJANGO_SETTINGS_MODULE"]
+    else:
+        os.environ["DJANGO_SETTINGS_MODULE"] = before
+
+
+_setup()
+
+
+@pytest.fixture(autouse=True)
+def clean() -> Iterator[None]:
+    """Caches and counters are empty, and registered rules those of `books.caches`, in every test."""
+    from books.caches import loads
+    from django.core.cache import caches as backends
+    from django.db import connections
+
+    from rewarm_django.rules import registry
+    from rewarm_django.tracking import connect
+
+    known = dict(registry.rules)
+    loads.clear()
+    for backend in backends.all():
+        backend.clear()
+    yield
+    registry.rules.clear()
+    registry.rules.update(known)
+    connect()
+    for connection in connections.all(initialized_only=True):
+        connection.__dict__.pop("_rewarm", None)
+        connection.__dict__.pop("_rewarm_moment", None)
+
+
+@pytest.fixture
+def rule() -> Any:
+    """`rule(model=..., ...)`: a rule that is registered for this test."""
+    from rewarm_django import InvalidationRule, register
+
+    def make(**fields: Any) -> InvalidationRule:
+        made = InvalidationRule(**fields)
+        register(made)
+        return made
+
+    return make
