@@ -41,16 +41,21 @@ def clean() -> Iterator[None]:
     from django.core.cache import caches as backends
     from django.db import connections
 
+    from rewarm_django import caches
     from rewarm_django.rules import registry
     from rewarm_django.tracking import connect
 
-    known = dict(registry.rules)
+    known, jobs = dict(registry.rules), {alias: dict(app.jobs) for alias, app in caches.items()}
     loads.clear()
     for backend in backends.all():
         backend.clear()
     yield
     registry.rules.clear()
     registry.rules.update(known)
+    for alias, app in caches.items():
+        app.jobs.clear()
+        app.jobs.update(jobs[alias])
+        app.close()  # an empty memory store
     connect()
     for connection in connections.all(initialized_only=True):
         connection.__dict__.pop("_rewarm", None)

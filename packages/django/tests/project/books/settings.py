@@ -20,7 +20,7 @@ def _database(name: str) -> dict[str, Any]:
         }  # fmt: skip
     return {
         "ENGINE": "django.db.backends.sqlite3", "NAME": f"{FOLDER}/{name}.sqlite3",
-        "OPTIONS": {"timeout": 20, "transaction_mode": "IMMEDIATE", "init_command": "PRAGMA journal_mode=WAL"},
+        "OPTIONS": {"timeout": 20, "transaction_mode": "IMMEDIATE", "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF"},
         "TEST": {"NAME": f"{FOLDER}/test_{name}_{os.getpid()}.sqlite3"},
     }  # fmt: skip
 
