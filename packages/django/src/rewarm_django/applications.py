@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import close_old_connections, models
+from django.db import close_old_connections, connections, models
 
 from rewarm import ConfigurationError, EnqueueError, Job, Outcome, Retry, Rewarm, StoreError
 from rewarm.gather import Gathered
@@ -135,11 +135,11 @@ class Application(Rewarm):
     def run(self, payload: str) -> Outcome:
         """As `Rewarm.run`, with database connections as a request has them."""
         self._know(payload)
-        close_old_connections()
+        _tidy()
         try:
             return super().run(payload)
         finally:
-            close_old_connections()
+            _tidy()
 
     async def arun(self, payload: str) -> Outcome:
         """`run` on the running event loop."""
@@ -233,6 +233,12 @@ def _aliases() -> list[str]:
         return aliases()
     except ConfigurationError:
         return ["default"]
+
+
+def _tidy() -> None:
+    """Let go of connections that are broken or too old, as Django does around a request."""
+    if not any(connection.in_atomic_block for connection in connections.all(initialized_only=True)):
+        close_old_connections()
 
 
 def _store(given: Any) -> Any:

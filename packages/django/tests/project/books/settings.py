@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 FOLDER = os.environ.get("REWARM_TEST_FOLDER") or tempfile.mkdtemp(prefix="rewarm-django-")
+PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF"
 server = urlsplit(os.environ.get("REWARM_TEST_DATABASE", ""))
 
 
@@ -20,7 +21,7 @@ def _database(name: str) -> dict[str, Any]:
         }  # fmt: skip
     return {
         "ENGINE": "django.db.backends.sqlite3", "NAME": f"{FOLDER}/{name}.sqlite3",
-        "OPTIONS": {"timeout": 20, "transaction_mode": "IMMEDIATE", "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF"},
+        "OPTIONS": {"timeout": 20, "transaction_mode": "IMMEDIATE", "init_command": PRAGMAS},
         "TEST": {"NAME": f"{FOLDER}/test_{name}_{os.getpid()}.sqlite3"},
     }  # fmt: skip
 
