@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.core.signals import request_finished
 from django.db import DatabaseError, connections, router
 from django.utils import timezone
 
-from rewarm import Capability, NotAcknowledged, Task
+from rewarm import Capability, NotAcknowledged, RewarmError, Task
 from rewarm.gather import Gathered, sort
+from rewarm.steps import Drop, Look
 
 if TYPE_CHECKING:
     from .applications import Application
@@ -22,6 +26,7 @@ logger = logging.getLogger("rewarm.django")
 GRACE = 5.0  # s: a younger row is most likely being sent by the process that wrote it
 LIMIT = 500  # rows of one database that one look takes
 _looked = 0.0
+_tables: set[str] = set()
 
 
 def keep(app: Application, alias: str, part: Part, gathered: Gathered) -> None:
@@ -69,14 +74,18 @@ def forget(alias: str, rows: list[int]) -> None:
 
 
 def databases() -> list[str]:
-    """Those that have an outbox."""
+    """Those that have the outbox's table."""
     from .models import Outbox
 
-    return [alias for alias in connections if router.allow_migrate_model(alias, Outbox)]
+    table = Outbox._meta.db_table
+    for alias in set(connections) - _tables:
+        if router.allow_migrate_model(alias, Outbox) and table in connections[alias].introspection.table_names():
+            _tables.add(alias)
+    return [alias for alias in connections if alias in _tables]
 
 
 def waiting() -> int:
-    """Rows in all outboxes. Raises DatabaseError where the table is missing."""
+    """Rows in all outboxes."""
     from .models import Outbox
 
     return sum(Outbox.objects.using(alias).count() for alias in databases())
@@ -106,12 +115,29 @@ def _relayed(rows: Any, row: Any) -> bool:
         logger.error("the outbox has a row of an application %r that REWARM does not describe", row.app)
         return False
     try:
+        _free(app, row.payload)
         app.run(row.payload)  # as a worker would: whatever comes of it is done, queued again or buried
     except NotAcknowledged as error:
         logger.error("a row of the outbox stays: %s", error)
         return False
     rows.filter(pk=row.pk).delete()
     return True
+
+
+def _free(app: Application, payload: str) -> None:
+    """Give up the places that the dead process took: it may have died before their tasks reached the queue, and a task
+    that did is superseded."""
+    try:
+        warm = json.loads(payload)["args"]["refresh"]
+    except (ValueError, KeyError, TypeError):
+        return
+    for job, values in warm:
+        if job in app.jobs:
+            with suppress(RewarmError, ObjectDoesNotExist):
+                key = app.runtime.target_of(job, values).key
+                ((seen, _),) = app.runtime.run([Look(key)])
+                if seen is not None and seen.q and not seen.r:
+                    app.runtime.run([Drop(key, seen.born, seen.q)])
 
 
 def relay_after_request(**_: Any) -> None:
