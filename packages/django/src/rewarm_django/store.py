@@ -29,6 +29,7 @@ from .ledger import CacheLedger, safe
 
 HEADER = struct.Struct("<8sQQQIHQ8s")  # stamp, soft, loaded, until, load time, flags, number, seal
 PAIR = struct.Struct("<QQ")  # a number, and until when it is respected
+BORN = b"django\0\0"  # entries have no incarnations here; a task made for another store has another one
 NOBODY = bytes(8)  # no stamp is this one, so nothing that bears it is fresh
 STAMP_MS = 4 * 86_400_000  # a stamp outlives what bears it; if it does not, a load is repeated
 
@@ -138,9 +139,9 @@ class CacheStore(Store, Ledger):
         if value is None:
             if not (q or r):
                 return None, stamps
-            return Seen(0, 0, 0, 0, due, NOBODY, max(q, r), 0, q, r, s.NO_SEAL, b"", now), stamps
+            return Seen(0, 0, 0, 0, due, BORN, max(q, r), 0, q, r, s.NO_SEAL, b"", now), stamps
         return Seen(
-            value.flags, value.load_ms, soft, value.loaded, due, NOBODY, max(value.p, q, r), value.p, q, r,
+            value.flags, value.load_ms, soft, value.loaded, due, BORN, max(value.p, q, r), value.p, q, r,
             value.seal, value.payload, now,
         ), stamps  # fmt: skip
 
@@ -218,19 +219,19 @@ class CacheStore(Store, Ledger):
 
     def _reserve(self, step: s.Reserve) -> tuple[int, bytes] | None:
         place = self._place(step.key, step.p, step.lease)
-        return (place, NOBODY) if place else None
+        return (place, BORN) if place else None
 
     def _begin(self, step: s.Begin) -> Grant:
-        if _pair(self.cache.get(_names(step.key)[2]))[0] != step.q:
+        if step.born != BORN or _pair(self.cache.get(_names(step.key)[2]))[0] != step.q:
             return Grant(Verdict.SUPERSEDED)
         if (own := self._own(step.key)) is None:
             return Grant(Verdict.SUPERSEDED)
         n = self._lend(step.key, own, step.lease)
-        return Grant(Verdict.GO, n, NOBODY) if n else self._busy(step.key, own)
+        return Grant(Verdict.GO, n, BORN) if n else self._busy(step.key, own)
 
     def _steal(self, step: s.Steal) -> Grant:
         if (own := self._own(step.key)) is None:  # a cache that keeps nothing: load, and commit in vain
-            return Grant(Verdict.GO, self._number(), NOBODY)
+            return Grant(Verdict.GO, self._number(), BORN)
         value = self._current(step.key)[0]
         if (value.p if value else 0) != step.p:
             return Grant(Verdict.CHANGED)
@@ -243,12 +244,12 @@ class CacheStore(Store, Ledger):
             return Grant(Verdict.CHANGED)
         if q:
             self.cache.delete(_names(step.key)[2])
-        return Grant(Verdict.GO, n, NOBODY)
+        return Grant(Verdict.GO, n, BORN)
 
     def _open(self, step: s.Open) -> Grant:
         own = self._renamed(step.key)
         self.cache.delete(_names(step.key)[2])
-        return Grant(Verdict.GO, self._lend(step.key, own, step.lease), NOBODY)
+        return Grant(Verdict.GO, self._lend(step.key, own, step.lease), BORN)
 
     def _holds(self, key: str, n: int) -> bytes | None:
         """The stamp under which load `n` runs; None if it is void."""
