@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from rewarm.cli.server import Server
 
 PROJECT = Path(__file__).with_name("project")
 
@@ -73,3 +77,26 @@ def rule() -> Any:
         return made
 
     return make
+
+
+@pytest.fixture
+def herd(tmp_path: Path) -> Iterator[Any]:
+    """`herd(kind)`: what 24 processes cost that read one cold key, and then one stale key, of a job of this kind."""
+    with Server() as server:
+        backend = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": server.url}
+        environment = {
+            **os.environ, "DJANGO_SETTINGS_MODULE": "books.settings", "CACHE_URL": server.url,
+            "REWARM_TEST_FOLDER": str(tmp_path), "REWARM_TEST_DATABASE": "",
+            "REWARM_TEST_EXTRA": f"CACHES['default'] = {backend!r}",
+        }  # fmt: skip
+
+        def run(kind: str) -> dict[str, int]:
+            command = [sys.executable, "herd.py", kind]
+            done = subprocess.run(
+                command, cwd=PROJECT, capture_output=True, text=True, timeout=100, env=environment
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+            found: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
+            return found
+
+        yield run

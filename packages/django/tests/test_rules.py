@@ -279,6 +279,10 @@ def test_r11_an_invalidator_runs_where_its_rule_says(rule: Any, ada: Author) -> 
     assert ran[1] == ("there", ("author_name", "Ada L", "post_save", extras))
 
 
+def test_r12_one_load_for_many_processes(herd: Any) -> None:
+    assert herd("core") == {"loads of a cold key": 1, "tasks of a stale key": 1}
+
+
 def test_r13_a_load_that_was_overtaken_is_refused(ada: Author) -> None:
     begun, go = threading.Event(), threading.Event()
 

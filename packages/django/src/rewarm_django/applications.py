@@ -31,12 +31,12 @@ class Application(Rewarm):
     """A `Rewarm` that Django's settings describe. `alias`: its key in `REWARM`."""
 
     def __init__(self, alias: str) -> None:
+        self.alias = alias
         try:
-            own = described(alias)
+            own = self.described()
         except ConfigurationError:
             own = {}  # reported when it is set up
         super().__init__(own.get("NAME") or alias)
-        self.alias = alias
         self.problem = ConfigurationError(
             f"REWARM[{alias!r}] is not set up yet: is rewarm_django in INSTALLED_APPS, and has django.setup() run?"
         )
@@ -49,11 +49,15 @@ class Application(Rewarm):
 
     # --- setting up
 
+    def described(self) -> dict[str, Any]:
+        """Its settings. Raises ConfigurationError."""
+        return described(self.alias)
+
     def setup(self) -> None:
         """Take the settings. Raises ConfigurationError; until it has succeeded a first use is refused with the same."""
         self.ready = False
         try:
-            own = described(self.alias)
+            own = self.described()
             own = {"STORE": DEFAULT_STORE, "ADAPTER": None, "TRANSACTIONS": commit.Transactions(), **own}
             given = {name: own.get(name.upper(), default) for name, default in KEYWORDS.items()}
             given["store"], given["ledger"] = _store(given["store"]), _store(given["ledger"])
@@ -91,7 +95,7 @@ class Application(Rewarm):
 
     def _defaults(self) -> dict[str, Any]:
         try:
-            given = described(self.alias)["POLICIES"]
+            given = self.described()["POLICIES"]
         except ConfigurationError:
             given = {}
         return {"retry": RETRY, "serializer": self.values, **given}
@@ -134,7 +138,8 @@ class Application(Rewarm):
 
     def run(self, payload: str) -> Outcome:
         """As `Rewarm.run`, with database connections as a request has them."""
-        self._know(payload)
+        if (app := self._known(payload)) is not self:
+            return app.run(payload)
         _tidy()
         try:
             return super().run(payload)
@@ -143,7 +148,8 @@ class Application(Rewarm):
 
     async def arun(self, payload: str) -> Outcome:
         """`run` on the running event loop."""
-        await self.in_thread(self._know, payload)
+        if (app := await self.in_thread(self._known, payload)) is not self:
+            return await app.arun(payload)
         return await super().arun(payload)
 
     async def in_thread(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -151,19 +157,24 @@ class Application(Rewarm):
         found: T = await sync_to_async(function, thread_sensitive=True)(*args, **kwargs)
         return found
 
-    def _know(self, payload: str) -> None:
-        """A cached view is a job of its module, which a worker has had no reason to import."""
-        if self._urls_known:
-            return
+    def _known(self, payload: str) -> Application:
+        """Whose the task is, with its job: a worker has had no reason to import a cached view's module, nor the names
+        of another library."""
         try:
-            job = json.loads(payload).get("job")
-        except (ValueError, AttributeError):
-            return
-        if job and job not in self.jobs and getattr(settings, "ROOT_URLCONF", None):
+            task = json.loads(payload)
+            name, job = task["app"], task.get("job") or ""
+        except (ValueError, TypeError, KeyError):
+            return self
+        if job == "cacheback":
+            from .compat.cacheback import carry
+
+            return carry(self, name)
+        if job and job not in self.jobs and not self._urls_known and getattr(settings, "ROOT_URLCONF", None):
             self._urls_known = True
             from django.urls import get_resolver
 
             _ = get_resolver().url_patterns
+        return self
 
 
 class Caches(Mapping[str, Application]):
@@ -185,6 +196,9 @@ class Caches(Mapping[str, Application]):
                     found.setup()
             return found
 
+    def __contains__(self, alias: object) -> bool:
+        return alias in list(self)
+
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys([*_aliases(), *self._adopted]))
 
@@ -198,8 +212,12 @@ class Caches(Mapping[str, Application]):
     def adopt(self, app: Application) -> Application:
         """Take an application that `REWARM` does not describe."""
         with self._lock:
-            self._adopted.append(app.alias)
-            return self._made.setdefault(app.alias, app)
+            if app.alias not in self._made:
+                self._adopted.append(app.alias)
+                self._made[app.alias] = app
+                if self.ready:
+                    app.setup()
+            return self._made[app.alias]
 
     def setup(self) -> dict[str, ConfigurationError]:
         """Set all of them up -> what is wrong, by alias. `manage.py check` reports it."""
