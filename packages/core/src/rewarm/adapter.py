@@ -161,7 +161,14 @@ class Adapter(ABC):
 
     def deliver(self, payload: str) -> None:
         """The worker entry. Returning acknowledges; TaskDead and NotAcknowledged are for the queue."""
-        settle(self.find(payload).run(payload))
+        app = self.find(payload)
+        app.runtime.attend()
+        settle(app.run(payload))
+
+    def attend(self) -> None:
+        """For the queue's own hook that a worker has started: what the applications here do without a task."""
+        for app in tuple(self.apps.values()):
+            app.runtime.attend()
 
     def insist(self, payload: str) -> None:
         """`deliver` for queues that cannot hand a message back: what could be neither queued nor buried is tried
@@ -175,7 +182,9 @@ class Adapter(ABC):
 
     async def adeliver(self, payload: str) -> None:
         """`deliver` for queues whose workers run coroutines."""
-        settle(await self.find(payload).arun(payload))
+        app = self.find(payload)
+        app.runtime.attend()
+        settle(await app.arun(payload))
 
 
 def settle(outcome: Outcome) -> None:
