@@ -437,9 +437,10 @@ def test_the_last_ten_errors_are_kept(store: Ledger) -> None:
     assert errors == [f'no. {n}: "é"/\n\ud800' for n in range(3, 13)]
 
 
-def test_a_record_lives_as_long_as_any_step_wanted(store: Ledger) -> None:
-    store.run([Settle("task", "done", "", SHORT), Settle("kept", "done", "", LONG), Cancel("gone", SHORT)])
-    one(store, Settle("kept", "done", "", SHORT))
+def test_a_record_lives_as_long_as_its_last_delivery_wants(store: Ledger) -> None:
+    store.run([Settle("task", "done", "", LONG), Settle("kept", "done", "", SHORT), Cancel("gone", SHORT)])
+    store.run([Settle("task", "done", "", SHORT), Settle("kept", "done", "", LONG)])
+    one(store, Settle("kept", "deferred", "", SHORT))
     one(store, Settle("nobody", "deferred", "", LONG))
     time.sleep(1.5 * SHORT / 1000)
     tasks = "task", "kept", "gone", "nobody"

@@ -63,15 +63,20 @@ class ProcessTable(dict[str, "Rewarm"]):
     searched: str | None = None
 
     def __missing__(self, name: str) -> Rewarm:
-        if self.searched != (paths := os.environ.get("REWARM_APP", "")):
-            from .registry import named_apps
-
-            self.searched = paths
-            for app in named_apps(paths):
-                self.setdefault(app.name, app)
-            if name in self:
-                return self[name]
+        if self.search() and name in self:
+            return self[name]
         raise KeyError(name)
+
+    def search(self) -> bool:
+        """Add what REWARM_APP names -> whether it has been looked at now."""
+        if self.searched == (paths := os.environ.get("REWARM_APP", "")):
+            return False
+        from .registry import named_apps
+
+        self.searched = paths
+        for app in named_apps(paths):
+            self.setdefault(app.name, app)
+        return True
 
 
 process_apps = ProcessTable()
@@ -166,8 +171,9 @@ class Adapter(ABC):
         settle(app.run(payload))
 
     def attend(self) -> None:
-        """For the queue's own hook that a worker has started: what the applications here do without a task."""
-        for app in tuple(self.apps.values()):
+        """A worker has started, says the queue's own hook: its applications now do what needs no task (`rescue`)."""
+        process_apps.search()
+        for app in {**process_apps, **self.apps}.values():
             app.runtime.attend()
 
     def insist(self, payload: str) -> None:

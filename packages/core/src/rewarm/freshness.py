@@ -195,7 +195,7 @@ def load(t: Target, grant: Grant, stamps: Sequence[bytes], rider: Rider = NOBODY
     elif got.error is not None:
         t.failed(got.error)
         hold, marks = rider.failed(got.error)
-        steps = [Release(t.key, grant.born, grant.n, hold or max(1, t.throttle)), *marks]
+        steps = [Release(t.key, grant.born, grant.n, hold or t.throttle), *marks]
     else:
         steps = [Release(t.key, grant.born, grant.n, 1), *rider.last()]
     try:

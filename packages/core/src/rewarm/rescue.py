@@ -16,7 +16,7 @@ from .burial import bury_raw
 from .effects import Flow
 from .errors import PayloadError, RewarmError
 from .steps import Drop, Look, Step
-from .stores.base import Overdue, Recall, Strike
+from .stores.base import Backlog, Overdue, Recall, Strike
 from .task import Task, loads
 
 if TYPE_CHECKING:
@@ -38,7 +38,10 @@ class Repost(NamedTuple):
 def rescue(host: Runtime) -> Flow[int]:
     """Send again what is overdue -> how many tasks. Raises StoreError, EnqueueError."""
     patience, sent = host.patience, 0
-    while patience:
+    if not patience:
+        return 0
+    (backlog,) = yield [Backlog(host.journal)]
+    for _ in range(backlog // SLICE + 1):  # each at most once, however short the patience
         (overdue,) = yield [Overdue(host.journal, patience, SLICE)]
         for id, payload in overdue:
             try:

@@ -119,7 +119,7 @@ class Sender:
 
 def journal_id(task: Task) -> str:
     """A task's name in journal and ledger: each slice of a sweep is a task of its own."""
-    return f"{task.id}.{int(task.args.get('slice', 0))}" if task.kind == "sweep" else task.id
+    return f"{task.id}.{task.args.get('slice', 0)}" if task.kind == "sweep" and isinstance(task.args, dict) else task.id
 
 
 def _admitted(answers: list[bool]) -> None:

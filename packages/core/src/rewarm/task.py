@@ -186,6 +186,9 @@ def _check(wire: Mapping[str, Any]) -> None:
             if not (isinstance(names, list) and all(isinstance(one, str) for one in names)):
                 raise PayloadError(f"an {wire['kind']} payload's {name!r} must be a list of strings: {names!r}")
         reach = [wire["args"].get("prefix")] if wire["kind"] == "sweep" else wire["args"].get("keys", [])
+        for name, kind in ("cursor", str), ("run", str), ("slice", int):
+            if type(value := wire["args"].get(name, kind())) is not kind:
+                raise PayloadError(f"the payload's {name!r} is {value!r}, not {kind.__name__}")
         if not all(isinstance(one, str) and one.startswith(f"{wire['app']}:") for one in reach):
             raise PayloadError(f"the payload reaches beyond its application's keys: {reach!r}")
     try:

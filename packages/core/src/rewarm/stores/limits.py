@@ -14,8 +14,8 @@ _POSITIVE = (1, 2**32)
 _EIGHT_BYTES = frozenset({"born", "seal"})
 
 _RANGES = {
-    **dict.fromkeys(("lease", "ttl", "hard", "hold", "keep", "wait"), _MILLISECONDS),
-    **dict.fromkeys(("rest", "every", "pause"), (0, 2**50)),
+    **dict.fromkeys(("lease", "ttl", "hard", "keep", "wait"), _MILLISECONDS),
+    **dict.fromkeys(("hold", "rest", "every", "pause"), (0, 2**50)),
     **dict.fromkeys(("n", "p", "q", "load_ms", "attempt", "failures"), _NUMBER),
     **dict.fromkeys(("cap", "limit", "count"), _POSITIVE),
     "flags": (0, 2**16),
