@@ -38,6 +38,8 @@ FIELDS: Mapping[str, type] = {
     "schema": int, "name": str, "testbed": str, "adapter": str, "distribution": str, "broker": str,
     "capabilities": list, "versions": dict, "profiles": dict, "checks": dict,
 }  # fmt: skip
+FOLDERS = re.compile(r"(?<![\w./:…-])/(?:[\w.@+-]+/)+")
+"""The folders of an absolute path; not what follows the host of an address."""
 COLOURS = {"conformant": "#1a7f4b", "partial": "#9a6700", "failed": "#c9302c"}
 
 
@@ -72,10 +74,10 @@ class Collector:
 
 
 def dumps(cell: Mapping[str, Any] | None, checks: Mapping[str, Mapping[str, Any]]) -> str:
-    """A report as JSON: sorted, without time stamps and paths."""
+    """A report as JSON: sorted, without time stamps, and of a path only its last part."""
     verdicts = {id: result["verdict"] for id, result in checks.items()}
     report = {"schema": SCHEMA, **(cell or {}), "profiles": profiles(verdicts), "checks": checks}
-    return json.dumps(report, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    return FOLDERS.sub("…/", json.dumps(report, indent=1, sort_keys=True, ensure_ascii=False)) + "\n"
 
 
 def loads(text: str) -> dict[str, Any]:
