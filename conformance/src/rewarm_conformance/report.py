@@ -34,6 +34,7 @@ MEANINGS = {
     Verdict.UNTESTED: "the testbed lacks the control",
     Verdict.ERROR: "suite or testbed broke",
 }
+RESULTS = {"conformant": "✓", "partial": "○", "failed": "✗"}
 FIELDS: Mapping[str, type] = {
     "schema": int, "name": str, "testbed": str, "adapter": str, "distribution": str, "broker": str,
     "capabilities": list, "versions": dict, "profiles": dict, "checks": dict,
@@ -123,9 +124,12 @@ def _context(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     groups: dict[str, list[Any]] = {}
     for rule in RULES.values():
         groups.setdefault(rule.id.partition("-")[0], []).append(rule)
+    queues: dict[str, list[Any]] = {}
+    for report in ordered:
+        queues.setdefault(str(report["name"]).partition("-")[0], []).append(report)
     return {
-        "reports": ordered, "groups": groups, "glyphs": GLYPHS, "meanings": MEANINGS, "profiles": PROFILES,
-        "best": best, "count": len(RULES),
+        "reports": ordered, "groups": groups, "queues": queues, "glyphs": GLYPHS, "meanings": MEANINGS,
+        "profiles": PROFILES, "results": RESULTS, "count": len(RULES),
     }  # fmt: skip
 
 
