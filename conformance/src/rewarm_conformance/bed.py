@@ -335,13 +335,23 @@ class Bed:
             looked = time.monotonic()
         return history
 
+    def grown(self, count: Callable[[History], int], goal: int, seconds: float) -> History:
+        """Wait until the count has reached its goal, or has not grown for so long: what is slow is not wrong."""
+        reached = count(self.history)
+        while reached < goal:
+            before = reached
+            reached = count(self.wait(lambda h: count(h) > before, seconds))  # noqa: B023 (called in this round)
+            if reached == before:
+                break
+        return self.history
+
     def started(self, *tokens: str, times: int = 1, seconds: float = ARRIVAL) -> History:
-        """Wait until each has started so often."""
-        return self.wait(lambda h: _each(tokens, checkers.starts(h, tokens), times), seconds)
+        """Wait until each has started so often, or none has for `seconds`."""
+        return self.grown(lambda h: _sum(tokens, checkers.starts(h, tokens), times), times * len(tokens), seconds)
 
     def finished(self, *tokens: str, times: int = 1, seconds: float = ARRIVAL) -> History:
-        """Wait until so many deliveries of each have ended."""
-        return self.wait(lambda h: _each(tokens, checkers.endings(h, tokens), times), seconds)
+        """Wait until so many deliveries of each have ended, or none has for `seconds`."""
+        return self.grown(lambda h: _sum(tokens, checkers.endings(h, tokens), times), times * len(tokens), seconds)
 
     def quiet(self, broken: Callable[[History], object], seconds: float = QUIET) -> History:
         """Nothing more may happen: wait, or see that something did. Impatience does not shorten it: what happens too
@@ -366,8 +376,9 @@ class Bed:
         return probe
 
 
-def _each(tokens: Collection[str], counts: Counter[str], times: int) -> bool:
-    return all(counts[token] >= times for token in tokens)
+def _sum(tokens: Collection[str], counts: Counter[str], times: int) -> int:
+    """What is counted of each, up to `times`."""
+    return sum(min(counts[token], times) for token in tokens)
 
 
 def _all_started(tokens: Collection[str]) -> Callable[[History], bool]:

@@ -31,7 +31,7 @@ def test_load_01(bed: Bed) -> None:
     for _ in range(4):
         bed.start(ready=False)
     tokens = bed.tokens(MANY)
-    bed.finished(*tokens, seconds=6 * ARRIVAL)
+    bed.finished(*tokens, seconds=2 * ARRIVAL)
     judge(checkers.ran_once(bed.quiet(lambda h: checkers.at_most(h, tokens)), tokens))
 
 
@@ -48,7 +48,7 @@ def test_load_02(bed: Bed) -> None:
         _wait_for_more(bed, chance.randrange(5, 30))
         bed.kill(chance.choice([worker for worker in bed.workers if worker.alive]))
         bed.start(ready=False)
-    history = bed.wait(lambda h: not _lost(bed, h, tokens), 4 * ARRIVAL + 2 * bed.recovery)
+    history = bed.grown(lambda h: SOME - len(_lost(bed, h, tokens)), SOME, ARRIVAL + 2 * bed.recovery)
     lost = _lost(bed, history, tokens)
     told = f"{len(lost)} of {SOME} were lost within {time.monotonic() - began:.0f} s (seed {seed})"
     judge(checkers.holds(not lost, f"all {SOME} payloads end", told))
