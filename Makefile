@@ -9,7 +9,7 @@ export UV_PYTHON ?= $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check conformance cell bench docs lock wheels format clean
+.PHONY: help setup demo test prove check conformance cell bench docs lock wheels format clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ demo: setup ## see it work: a slow source, readers, writes, and a hand-written c
 test: setup ## every test
 	$(RUN) pytest -n auto
 
+prove: setup ## every interleaving of small cases, and a mutant for every rule: NIGHTLY=1 for the large ones
+	NIGHTLY=$(NIGHTLY) $(RUN) python -m proof
+
 check: setup ## format, lint, types, and the repository's own rules
 	$(RUN) ruff format --check
 	$(RUN) ruff check
@@ -39,9 +42,7 @@ check: setup ## format, lint, types, and the repository's own rules
 	$(RUN) python tools/check.py
 
 conformance: setup ## prove every queue with real workers, and write docs/matrix.md
-	$(RUN) rewarm-conformance --cells conformance/reports -n 2
-	$(RUN) python -m rewarm_conformance.report conformance/reports/*.json --markdown docs/matrix.md \
-		--html docs/matrix.html --badges docs/badges
+	$(RUN) python tools/matrix.py --newest
 
 cell: setup ## one cell of matrix.toml, in an environment of its own: make cell CELL=rq-redis-lowest
 	UV=$(abspath $(shell command -v $(UV))) $(RUN) python tools/matrix.py $(CELL)

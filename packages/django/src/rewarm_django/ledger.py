@@ -11,13 +11,21 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from rewarm import StoreError
+from rewarm.stores import base as b
 from rewarm.stores.memory_ledger import Task, Tasks
+from rewarm.stores.memory_lists import Dead, Gate, Journaled, Lists
 
 if TYPE_CHECKING:
     from .store import CacheStore
 
 HELD = 5  # s: a process that dies with the lock holds up others for so long
-DEAD = 30 * 86_400  # s: dead letters are kept
+KEPT = 30 * 86_400  # s: dead letters and journals are kept
+LIKE: dict[type, type] = {
+    **dict.fromkeys((b.Enter, b.Strike, b.Overdue, b.Backlog), b.Enter),
+    **dict.fromkeys((b.Admit, b.Report), b.Admit),
+    **dict.fromkeys((b.Bury, b.Resolve, b.Letters, b.Letter, b.Exhume, b.Clear), b.Bury),
+}
+"""Which steps are about a journal, a gate, dead letters; the others are about one task's record."""
 
 
 def safe(key: str) -> str:
@@ -32,26 +40,31 @@ class CacheLedger:
         self._store = store
 
     def run(self, step: Any) -> Any:
-        """The answer to one step of `rewarm.stores.base`."""
-        letters = hasattr(step, "dead")
-        name = f"rewarm:d:{safe(step.dead if letters else step.task)}"
-        cache = self._store.cache
+        """The answer to one step of `rewarm.stores.base`: the memory store's own, on one record."""
+        named: str = step[0]
+        name, now = f"rewarm:d:{safe(named)}", self._store.now
         with self._locked(name):
-            tasks, found = Tasks(self._store.now), cache.get(name)
-            table: dict[str, Any] = tasks._dead if letters else tasks._tasks
-            key = step.dead if letters else step.task
+            found = self._store.cache.get(name)
+            lists, tasks = Lists(now), Tasks(now)
+            tables: dict[type, dict[str, Any]] = {
+                b.Enter: lists._journals, b.Admit: lists._gates, b.Bury: lists._dead, b.Start: tasks._tasks,
+            }  # fmt: skip
+            like = LIKE.get(type(step), b.Start)
+            table, handlers = tables[like], tasks.handlers if like is b.Start else lists.handlers
             if found is not None:
-                table[key] = found if letters else Task(**found)
-            before = found if found is None or letters else dict(found)
-            answer = tasks.handlers[type(step)](step)
-            after = table.get(key) if letters else asdict(table[key]) if key in table else None
-            if after is None:
-                if before is not None:
-                    cache.delete(name)
-            elif letters or after != before:
-                left = DEAD if letters else max(1, (after["expires"] - self._store.now()) // 1000 + 1)
-                cache.set(name, after, left)
+                table[named] = _thaw(like, found)
+            answer = handlers[type(step)](step)
+            self._write(name, found, table.get(named))
         return answer
+
+    def _write(self, name: str, before: Any, record: Any) -> None:
+        after = _freeze(record)
+        if not after:
+            if before is not None:
+                self._store.cache.delete(name)
+        elif after != before:
+            left = (record.expires - self._store.now()) // 1000 + 1 if isinstance(record, Task) else KEPT
+            self._store.cache.set(name, after, max(1, left))
 
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
@@ -64,3 +77,21 @@ class CacheLedger:
             yield
         finally:
             cache.delete(lock)
+
+
+def _freeze(record: Any) -> Any:
+    """Plain data: another release may read it."""
+    if isinstance(record, dict):
+        return {id: asdict(one) for id, one in record.items()}
+    return None if record is None else asdict(record)
+
+
+def _thaw(like: type, data: Any) -> Any:
+    match like:
+        case b.Enter:
+            return {id: Journaled(**one) for id, one in data.items()}
+        case b.Admit:
+            return Gate(**data)
+        case b.Bury:
+            return Dead(**data)
+    return Task(**data)

@@ -39,10 +39,10 @@ def keep(app: Application, alias: str, part: Part, gathered: Gathered) -> None:
     if names or asked:
         warm = [[one.target.job.name, one.target.job.signature.encode(one.target.values)] for one in asked.values()]
         args: dict[str, Any] = {**sort(names), "refresh": warm}
-        tasks.append(app.runtime.routed(app.runtime.new_task("invalidate", args)))
+        tasks.append(app.runtime.sender.route(app.runtime.new_task("invalidate", args)))
     for task in tasks:
         if app.level == "queue" and queue_database(app) == alias:
-            app.runtime.enqueue(task, 0.0)
+            app.runtime.sender.send(task, 0.0)
         else:
             part.rows.append(_write(app, alias, task))
 

@@ -137,7 +137,7 @@ class CacheStore(Store, Ledger):
             r, lent = self._lent(step.key, own)
             due = lent if r else due
         if value is None:
-            if not (q or r):
+            if not (q or r or due > now):
                 return None, stamps
             return Seen(0, 0, 0, 0, due, BORN, max(q, r), 0, q, r, s.NO_SEAL, b"", now), stamps
         return Seen(
@@ -203,7 +203,7 @@ class CacheStore(Store, Ledger):
         now, name = self.now(), _names(key)[2]
         if (value.p if value else 0) != p or (q and due > now) or self._lent(key, own)[0]:
             return 0
-        if q:
+        if due:
             self.cache.delete(name)
         place = self._number()
         if not self.cache.add(name, PAIR.pack(place, now + lease), _seconds(2 * lease)):
@@ -238,11 +238,11 @@ class CacheStore(Store, Ledger):
         n = self._lend(step.key, own, step.lease)
         if not n:
             return self._busy(step.key, own)
-        value, now_own, q, _ = self._current(step.key)
+        value, now_own, _, due = self._current(step.key)
         if now_own != own or (value.p if value else 0) != step.p:  # the second look: economy needs it
             self.cache.delete(_lease(step.key, own))
             return Grant(Verdict.CHANGED)
-        if q:
+        if due:
             self.cache.delete(_names(step.key)[2])
         return Grant(Verdict.GO, n, BORN)
 
@@ -276,7 +276,10 @@ class CacheStore(Store, Ledger):
         _, own, q, _ = self._current(step.key)
         if q != step.q or self._lent(step.key, own)[0]:
             return False
-        self.cache.delete(_names(step.key)[2])
+        if step.rest:  # no place, and readers who have a value wait until then
+            self.cache.set(_names(step.key)[2], PAIR.pack(0, self.now() + step.rest), _seconds(step.rest))
+        else:
+            self.cache.delete(_names(step.key)[2])
         return True
 
     # --- values
