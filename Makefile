@@ -42,9 +42,7 @@ check: setup ## format, lint, types, and the repository's own rules
 	$(RUN) python tools/check.py
 
 conformance: setup ## prove every queue with real workers, and write docs/matrix.md
-	$(RUN) rewarm-conformance --cells conformance/reports -n 2
-	$(RUN) python -m rewarm_conformance.report conformance/reports/*.json --markdown docs/matrix.md \
-		--html docs/matrix.html --badges docs/badges
+	$(RUN) python tools/matrix.py --newest
 
 cell: setup ## one cell of matrix.toml, in an environment of its own: make cell CELL=rq-redis-lowest
 	UV=$(abspath $(shell command -v $(UV))) $(RUN) python tools/matrix.py $(CELL)

@@ -7,6 +7,8 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import matrix
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -39,6 +41,6 @@ def addresses() -> Iterator[str]:
             yield f"{name} names {host}, where packages come from"
 
 
-problems = [*versions(), *(addresses() if (ROOT / ".git").exists() else ())]
+problems = [*versions(), *(addresses() if (ROOT / ".git").exists() else ()), *matrix.problems()]
 if problems:
     sys.exit("\n".join(problems))

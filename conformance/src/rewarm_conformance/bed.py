@@ -12,6 +12,7 @@ import threading
 import time
 import uuid
 import warnings
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -258,7 +259,7 @@ class Bed:
             history = self.wait(_all_started(pings), 1.0, whole=True)
             if any(worker.owns(one.pid, one.ppid) for one in history if one.event == "start" and one.t > began):
                 return None
-        state = "runs" if worker.alive else f"ended with status {worker.process.returncode}"
+        state = "runs" if worker.alive else f"ended with status {worker.process.poll()}"
         return Broken("a ping runs in a worker", f"no ping ran; the worker {state}: {' '.join(worker.argv)}")
 
     def kill(self, worker: Worker | None = None) -> float:
@@ -276,12 +277,14 @@ class Bed:
 
     @contextlib.contextmanager
     def supervised(self) -> Iterator[None]:
-        """A worker that dies is replaced, as a service manager would."""
+        """A worker that dies is replaced, as a service manager would: what is left of it goes too."""
         ended = threading.Event()
 
         def watch() -> None:
             while not ended.wait(0.05):
                 if not any(worker.alive for worker in self.workers):
+                    for worker in self.workers:
+                        worker.kill()
                     self.start(ready=False)
 
         thread = threading.Thread(target=watch)
@@ -294,8 +297,7 @@ class Bed:
 
     def close(self) -> None:
         for worker in self.workers:
-            if worker.alive:
-                worker.kill()
+            worker.kill()
         self.app.close()
 
     # --- waiting
@@ -327,17 +329,29 @@ class Bed:
     def wait(self, done: Callable[[History], object], seconds: float = ARRIVAL, *, whole: bool = False) -> History:
         """Poll until `done` or the deadline. `whole`: regardless of patience."""
         deadline = time.monotonic() + (seconds if whole else self.patience(seconds))
-        while not done(history := self.history) and time.monotonic() < deadline:
-            time.sleep(0.005)
+        looked = time.monotonic()
+        while not done(history := self.history) and (now := time.monotonic()) < deadline:
+            time.sleep(max(0.005, now - looked))  # looking at a long history must not take the workers' time
+            looked = time.monotonic()
         return history
 
+    def grown(self, count: Callable[[History], int], goal: int, seconds: float) -> History:
+        """Wait until the count has reached its goal, or has not grown for so long: what is slow is not wrong."""
+        reached = count(self.history)
+        while reached < goal:
+            before = reached
+            reached = count(self.wait(lambda h: count(h) > before, seconds))  # noqa: B023 (called in this round)
+            if reached == before:
+                break
+        return self.history
+
     def started(self, *tokens: str, times: int = 1, seconds: float = ARRIVAL) -> History:
-        """Wait until each has started so often."""
-        return self.wait(lambda h: all(checkers.starts(h, tokens)[token] >= times for token in tokens), seconds)
+        """Wait until each has started so often, or none has for `seconds`."""
+        return self.grown(lambda h: _sum(tokens, checkers.starts(h, tokens), times), times * len(tokens), seconds)
 
     def finished(self, *tokens: str, times: int = 1, seconds: float = ARRIVAL) -> History:
-        """Wait until so many deliveries of each have ended."""
-        return self.wait(lambda h: all(len(checkers.ends(h, token)) >= times for token in tokens), seconds)
+        """Wait until so many deliveries of each have ended, or none has for `seconds`."""
+        return self.grown(lambda h: _sum(tokens, checkers.endings(h, tokens), times), times * len(tokens), seconds)
 
     def quiet(self, broken: Callable[[History], object], seconds: float = QUIET) -> History:
         """Nothing more may happen: wait, or see that something did. Impatience does not shorten it: what happens too
@@ -360,6 +374,11 @@ class Bed:
             probe.adapter.__class__ = eager_class(type(probe.adapter))
         probe.app.configure(store="memory", **settings)
         return probe
+
+
+def _sum(tokens: Collection[str], counts: Counter[str], times: int) -> int:
+    """What is counted of each, up to `times`."""
+    return sum(min(counts[token], times) for token in tokens)
 
 
 def _all_started(tokens: Collection[str]) -> Callable[[History], bool]:

@@ -27,8 +27,8 @@ class Cell:
     versions: Mapping[str, str]
 
 
-def describe(lab: Lab) -> Cell:
-    """Ask a fresh adapter of the testbed, and the installed distributions."""
+def describe(lab: Lab, called: str | None = None) -> Cell:
+    """Ask a fresh adapter of the testbed, and the installed distributions. `called`: its name; None: the testbed's."""
     bed = lab.bed()
     adapter, native = bed.adapter, bed.probe.native
     owner = distribution(type(adapter).__module__)
@@ -40,8 +40,8 @@ def describe(lab: Lab) -> Cell:
     versions |= {kind: number} if number else {}
     versions["Python"] = platform.python_version()
     words = re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z][a-z0-9]*", type(lab.testbed).__name__.removesuffix("Testbed"))
-    name = lab.testbed.name or "-".join(words).lower() or "testbed"
-    return Cell(name, lab.path, adapter.name, owner, broker, tuple(sorted(map(str, adapter.capabilities))), versions)
+    called = called or lab.testbed.name or "-".join(words).lower() or "testbed"
+    return Cell(called, lab.path, adapter.name, owner, broker, tuple(sorted(map(str, adapter.capabilities))), versions)
 
 
 def distribution(module: str) -> str:

@@ -41,6 +41,15 @@ def starts(history: History, tokens: Iterable[str]) -> Counter[str]:
     return Counter(one.token for one in history if one.event == "start" and one.token in wanted)
 
 
+def endings(history: History, tokens: Iterable[str], *outcomes: str) -> Counter[str]:
+    """How many deliveries of each ended, with one of these outcomes if any are given."""
+    wanted = set(tokens)
+    return Counter(
+        one.token for one in history
+        if one.event == "end" and one.token in wanted and (not outcomes or one.data["outcome"] in outcomes)
+    )  # fmt: skip
+
+
 def ran_at_least_once(history: History, tokens: Collection[str]) -> Judgement:
     seen = starts(history, tokens)
     if lost := [token for token in tokens if not seen[token]]:

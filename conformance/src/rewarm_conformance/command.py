@@ -1,15 +1,12 @@
-"""The `rewarm-conformance` command: the checks as a list, every installed cell, or one testbed by way of pytest."""
+"""The `rewarm-conformance` command: the checks as a list, or one testbed by way of pytest."""
 
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
-from pathlib import Path
-
-import pytest
 
 from .rules import RULES
-from .runner import run_cells
 
 USAGE = """
 everything else goes to pytest, with the plugin's options in short: --testbed, --store, --check, --profile, --report,
@@ -17,7 +14,7 @@ everything else goes to pytest, with the plugin's options in short: --testbed, -
 
   rewarm-conformance --testbed my_pkg.testbed:MyTestbed --check RETRY-03 -n auto
 """
-SHORT = ("testbed", "store", "check", "profile", "report", "strict")
+SHORT = ("testbed", "store", "check", "profile", "report", "name", "strict")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -27,16 +24,13 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--list", action="store_true", help="print id, profile and rule of every check")
-    parser.add_argument("--cells", metavar="DIRECTORY", type=Path, help="run every installed cell, write its report")
-    parser.add_argument("--cell", action="append", default=[], metavar="NAME", help="with --cells: only this one")
     given, rest = parser.parse_known_args(argv)
     if given.list:
         for rule in RULES.values():  # of queues; those of stores are in `store_rules`
             print(f"{rule.id:<11} {rule.profile:<8} {rule.sentence}")
         return 0
-    if given.cells:
-        return 0 if run_cells(given.cells, given.cell, rest) else 1
-    return int(pytest.main(["--pyargs", "rewarm_conformance", *map(_long, rest)]))
+    # in a process of its own: in this one the package is imported already, and pytest could no longer rewrite it
+    return subprocess.call([sys.executable, "-m", "pytest", "--pyargs", "rewarm_conformance", *map(_long, rest)])
 
 
 def _long(option: str) -> str:

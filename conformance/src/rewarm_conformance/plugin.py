@@ -39,6 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--rewarm-check", action="append", default=[], metavar="ID", help="only this check (repeatable)")
     group.addoption("--rewarm-profile", choices=PROFILES, default="full", help="only the checks of this profile")
     group.addoption("--rewarm-report", metavar="FILE", help="write a JSON report")
+    group.addoption("--rewarm-name", metavar="NAME", help="the cell's name in the report; by default the testbed's")
     group.addoption("--rewarm-list", action="store_true", help="print the checks and exit")
     group.addoption("--rewarm-strict", action="store_true", help="a missing server or control is a failure")
 
@@ -111,7 +112,7 @@ def rewarm_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     lab = Lab(option.rewarm_testbed, testbed_class(request.config), option.rewarm_strict)
     request.config.stash[LAB] = lab
     try:
-        request.config.stash[CELL] = describe(lab)
+        request.config.stash[CELL] = describe(lab, option.rewarm_name)
         yield lab
     finally:
         lab.close()

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
+
+GONE = 10.0
+"""Seconds that the dead may take to be gone, at worst."""
 
 
 class Worker:
@@ -27,40 +31,61 @@ class Worker:
                 start_new_session=True,
             )
         self.pids = {self.process.pid}
+        self.root = psutil.Process(self.process.pid)
 
     @property
     def alive(self) -> bool:
-        return self.process.poll() is None
+        """Asked without reaping: as long as a zombie has its number, that of the session, nobody else gets it."""
+        return self.process.returncode is None and not _dead(self.root)
 
     def owns(self, *pids: int) -> bool:
         """Is one of these the worker or a child of it? Children that were seen once count for ever."""
         with suppress(psutil.NoSuchProcess):
-            self.pids |= {child.pid for child in psutil.Process(self.process.pid).children(recursive=True)}
+            self.pids |= {child.pid for child in self.root.children(recursive=True)}
         return not self.pids.isdisjoint(pids)
 
     def kill(self) -> None:
-        """SIGKILL to the whole tree. A group is not enough: RQ's work horse has one of its own."""
-        try:
-            root = psutil.Process(self.process.pid)
-            tree = [root, *root.children(recursive=True)]  # before the kill: orphans change their parent
-        except psutil.NoSuchProcess:
-            tree = []
-        for process in tree:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        self.process.wait(10)
-        psutil.wait_procs(tree, timeout=10)
+        """SIGKILL to all that is left of it, also if it has ended by itself: a session outlives its leader."""
+        if self.process.returncode is not None:
+            return
+        deadline = time.monotonic() + GONE
+        while (left := self._left()) and time.monotonic() < deadline:
+            for process in left:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            time.sleep(0.002)
+        self.process.wait(GONE)
+
+    def _left(self) -> list[psutil.Process]:
+        """Its tree and its session, without the dead. A group is not enough: RQ's work horse has one of its own; nor is
+        the tree: orphans have another parent."""
+        found = {self.root}
+        with suppress(psutil.NoSuchProcess):
+            found |= set(self.root.children(recursive=True))
+        for process in psutil.process_iter():
+            with suppress(OSError):
+                if os.getsid(process.pid) == self.process.pid:
+                    found.add(process)
+        return [process for process in found if not _dead(process)]
 
     def stop(self, seconds: float, signum: int = signal.SIGTERM) -> int | None:
-        """Ask to stop -> the exit status, or None if the deadline passed and the tree was killed."""
-        with suppress(ProcessLookupError):
-            self.process.send_signal(signum)
-        try:
-            return self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            return None
+        """Ask to stop -> the exit status, or None if the deadline passed. What is left then is killed."""
+        with suppress(psutil.NoSuchProcess):
+            self.root.send_signal(signum)
+        deadline = time.monotonic() + seconds
+        while self.alive and time.monotonic() < deadline:
+            time.sleep(0.005)
+        ended = not self.alive
+        self.kill()
+        return self.process.returncode if ended else None
 
     def tail(self, lines: int = 20) -> str:
         """The end of the log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def _dead(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True

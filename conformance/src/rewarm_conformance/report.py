@@ -34,10 +34,13 @@ MEANINGS = {
     Verdict.UNTESTED: "the testbed lacks the control",
     Verdict.ERROR: "suite or testbed broke",
 }
+RESULTS = {"conformant": "✓", "partial": "○", "failed": "✗"}
 FIELDS: Mapping[str, type] = {
     "schema": int, "name": str, "testbed": str, "adapter": str, "distribution": str, "broker": str,
     "capabilities": list, "versions": dict, "profiles": dict, "checks": dict,
 }  # fmt: skip
+FOLDERS = re.compile(r"(?<![\w./:…-])/(?:[\w.@+-]+/)+")
+"""The folders of an absolute path; not what follows the host of an address."""
 COLOURS = {"conformant": "#1a7f4b", "partial": "#9a6700", "failed": "#c9302c"}
 
 
@@ -72,10 +75,10 @@ class Collector:
 
 
 def dumps(cell: Mapping[str, Any] | None, checks: Mapping[str, Mapping[str, Any]]) -> str:
-    """A report as JSON: sorted, without time stamps and paths."""
+    """A report as JSON: sorted, without time stamps, and of a path only its last part."""
     verdicts = {id: result["verdict"] for id, result in checks.items()}
     report = {"schema": SCHEMA, **(cell or {}), "profiles": profiles(verdicts), "checks": checks}
-    return json.dumps(report, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    return FOLDERS.sub("…/", json.dumps(report, indent=1, sort_keys=True, ensure_ascii=False)) + "\n"
 
 
 def loads(text: str) -> dict[str, Any]:
@@ -121,9 +124,12 @@ def _context(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     groups: dict[str, list[Any]] = {}
     for rule in RULES.values():
         groups.setdefault(rule.id.partition("-")[0], []).append(rule)
+    queues: dict[str, list[Any]] = {}
+    for report in ordered:
+        queues.setdefault(str(report["name"]).partition("-")[0], []).append(report)
     return {
-        "reports": ordered, "groups": groups, "glyphs": GLYPHS, "meanings": MEANINGS, "profiles": PROFILES,
-        "best": best, "count": len(RULES),
+        "reports": ordered, "groups": groups, "queues": queues, "glyphs": GLYPHS, "meanings": MEANINGS,
+        "profiles": PROFILES, "results": RESULTS, "count": len(RULES),
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Run the suite in a pytest of its own: for the cells that are installed, and for mutants."""
+"""Run the suite in a pytest of its own: for the testbeds that are installed, and for mutants."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
-
-from .verdicts import RED
 
 GROUP = "rewarm.testbeds"
 
@@ -40,28 +38,3 @@ def run(
 def cells() -> Mapping[str, str]:
     """The testbeds that installed packages declare: name -> "module:Class"."""
     return {point.name: point.value for point in sorted(entry_points(group=GROUP))}
-
-
-def run_cells(directory: Path, only: Sequence[str] = (), options: Sequence[str] = ()) -> bool:
-    """Run every cell, or these, and write a report of each -> whether none of them is red."""
-    directory.mkdir(parents=True, exist_ok=True)
-    green = True
-    for name, testbed in cells().items():
-        if only and name not in only:
-            continue
-        report, output = run(testbed, options=options)
-        if report is None or not report.get("versions"):
-            reason = next((line for line in output.splitlines() if "SKIPPED" in line or "Error" in line), "no report")
-            print(f"{name:<24} not run: {reason.strip()}", flush=True)
-            green = green and "SKIPPED" in reason
-            continue
-        report["name"] = name
-        Path(directory, f"{name}.json").write_text(
-            json.dumps(report, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-        )
-        profiles = report["profiles"]
-        told = ", ".join(f"{profile} {result['result']}" for profile, result in profiles.items())
-        red = [f"{id} ({one['verdict']})" for id, one in report["checks"].items() if one["verdict"] in RED]
-        print(f"{name:<24} {told}{'; ' if red else ''}{', '.join(red)}", flush=True)
-        green = green and not red
-    return green

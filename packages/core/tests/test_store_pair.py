@@ -60,6 +60,8 @@ class Side:
                 return *rest, *times, self.name(answer.born)
             case b.Started(verdict, deliveries, wait):
                 return verdict, deliveries, wait > 1000
+            case int() if answer > 1000:  # what is left of a pause
+                return "long"
             case bytes():
                 return self.name(answer)
             case tuple():
@@ -110,6 +112,7 @@ def entry_step(dice: random.Random) -> Make:
     tag = dice.choice(TAGS)
     tags = tuple(TAGS[: dice.randrange(3)])
     seal = dice.choice((NO_SEAL, b"otherone"))
+    rest = dice.choice((0, 1, LONG))
 
     def whose(side: Side) -> bytes:
         entry, _ = side.raw(key)
@@ -138,7 +141,7 @@ def entry_step(dice: random.Random) -> Make:
         "touch": lambda side: s.Touch(key, whose(side), numbers(side)[0], seal, numbers(side)[1], ttl, hard),
         "release": lambda side: s.Release(key, whose(side), numbers(side)[0], lease),
         "renew": lambda side: s.Renew(key, whose(side), numbers(side)[0], lease),
-        "drop": lambda side: s.Drop(key, whose(side), numbers(side)[2]),
+        "drop": lambda side: s.Drop(key, whose(side), numbers(side)[2], rest),
         "mark": lambda side: s.Mark(key),
         "put": lambda side: s.Put(key, seal, ttl, hard, payload, flags),
         "unlink": lambda side: s.Unlink(key),
@@ -149,7 +152,7 @@ def entry_step(dice: random.Random) -> Make:
 
 
 def let_pass(step: Any) -> None:
-    if 1 in (getattr(step, name, 0) for name in ("lease", "ttl", "hard", "hold")):
+    if 1 in (getattr(step, name, 0) for name in ("lease", "ttl", "hard", "hold", "rest", "wait", "pause")):
         time.sleep(0.004)
 
 
@@ -301,10 +304,18 @@ def ledger_step(dice: random.Random) -> Any:
         *[b.Recall(task)] * 2,
         b.Cancel(task, keep),
         *[b.Forget(task)] * 2,
-        *[b.Bury(dead, name, dice.choice(("", "letter")), dice.choice((1, 2, 3)))] * 3,
+        *[b.Bury(dead, name, dice.choice(("", "k", "l")), dice.choice(("", "letter")), dice.choice((1, 2, 3)))] * 3,
+        b.Resolve(dead, dice.choice("kl")),
         b.Letters(dead),
-        b.Exhume(dead, name),
+        b.Letter(dead, name),
+        b.Exhume(dead, name, dice.choice(("", "letter"))),
         b.Clear(dead),
+        *[b.Enter("journal", name, f"payload {task}", dice.choice((1, LONG)), 3)] * 3,
+        b.Strike("journal", name),
+        *[b.Overdue("journal", LONG, dice.choice((1, 9)))] * 2,
+        b.Backlog("journal"),
+        b.Admit("gate", dice.choice((0, LONG)), dice.choice((0, 2)), LONG),
+        *[b.Report("gate", dice.choice((True, False)), 2, dice.choice((1, LONG)))] * 2,
     ]
     return dice.choice(steps)
 

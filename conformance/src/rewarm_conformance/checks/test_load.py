@@ -8,11 +8,13 @@ from rewarm import Route
 
 from .. import checkers
 from ..bed import ARRIVAL, Bed, judge
+from ..journal import History
 from ..plugin import check
 
 ENDED = ("done", "skipped")  # skipped: killed after the value was stored, and before anybody was told
 MANY = 1000
 SOME = 200
+FEW = 5
 
 
 @check("ORDER-01")
@@ -29,7 +31,7 @@ def test_load_01(bed: Bed) -> None:
     for _ in range(4):
         bed.start(ready=False)
     tokens = bed.tokens(MANY)
-    bed.finished(*tokens, seconds=6 * ARRIVAL)
+    bed.finished(*tokens, seconds=2 * ARRIVAL)
     judge(checkers.ran_once(bed.quiet(lambda h: checkers.at_most(h, tokens)), tokens))
 
 
@@ -46,12 +48,20 @@ def test_load_02(bed: Bed) -> None:
         _wait_for_more(bed, chance.randrange(5, 30))
         bed.kill(chance.choice([worker for worker in bed.workers if worker.alive]))
         bed.start(ready=False)
-    history = bed.wait(
-        lambda h: all(checkers.ends(h, token, *ENDED) for token in tokens), 4 * ARRIVAL + 2 * bed.recovery
-    )
-    lost = [token for token in tokens if not checkers.ends(history, token, *ENDED)]
+    history = bed.grown(lambda h: SOME - len(_lost(bed, h, tokens)), SOME, ARRIVAL + 2 * bed.recovery)
+    lost = _lost(bed, history, tokens)
     told = f"{len(lost)} of {SOME} were lost within {time.monotonic() - began:.0f} s (seed {seed})"
-    judge(checkers.ran_at_least_once(history, tokens), checkers.holds(not lost, f"all {SOME} payloads end", told))
+    judge(checkers.holds(not lost, f"all {SOME} payloads end", told))
+
+
+def _lost(bed: Bed, history: History, tokens: list[str]) -> list[str]:
+    """Payloads of which nobody told that they ended. Of the last few the store is asked too: who is killed right after
+    the commit has told nobody, and the queue need not hand out again what was acknowledged."""
+    told = checkers.endings(history, tokens, *ENDED)
+    untold = [token for token in tokens if not told[token]]
+    if len(untold) > FEW:
+        return untold
+    return [token for token in untold if bed.app.jobs["slow"].entry(token, 0.01).peek() is None]
 
 
 def _wait_for_more(bed: Bed, count: int) -> None:

@@ -12,6 +12,7 @@ from django.db import connections
 from django.utils import timezone
 from django_q.brokers import Broker, get_broker
 from django_q.conf import Conf
+from django_q.signals import post_spawn
 
 from rewarm import Adapter, Capability, Finding, NotAcknowledged, Rewarm, Route
 from rewarm.adapter import process_apps
@@ -22,6 +23,11 @@ PATH = "rewarm_djangoq.run"
 """What django-q2 calls: a dotted path, so that producers import no worker code."""
 
 ONCE = {"save": False, "ack_failure": True}  # a dead task is shown as failed and not delivered again
+
+
+def attend(**_: Any) -> None:
+    """A worker has started."""
+    DjangoQAdapter().attend()
 
 
 class DjangoQAdapter(Adapter):
@@ -41,7 +47,7 @@ class DjangoQAdapter(Adapter):
         return process_apps
 
     def install(self) -> None:
-        pass  # nothing to register: django-q2 imports the path
+        post_spawn.connect(attend, dispatch_uid=PATH)  # nothing to register: django-q2 imports the path
 
     @property
     def orm(self) -> bool:

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from importlib.metadata import version
 
 from dramatiq import Broker
-from dramatiq.brokers.rabbitmq import RabbitmqBroker
-from dramatiq.brokers.redis import RedisBroker
 
 from rewarm import Adapter
 from rewarm_conformance.testbed import Testbed
@@ -26,6 +24,8 @@ class DramatiqRedis(Testbed):
     clients: tuple[str, ...] = ("redis",)
 
     def make(self, namespace: str) -> Broker:
+        from dramatiq.brokers.redis import RedisBroker  # each broker has a client of its own, and needs no other
+
         broker: Broker = RedisBroker(  # type: ignore[no-untyped-call]
             url=self.url, namespace=namespace, heartbeat_timeout=2000, maintenance_chance=1_000_000
         )
@@ -56,5 +56,7 @@ class DramatiqRabbit(DramatiqRedis):
     delay_tolerance = 4.0  # a consumer that restarts after a crash waits 3 s
 
     def make(self, namespace: str) -> Broker:
+        from dramatiq.brokers.rabbitmq import RabbitmqBroker
+
         url = self.url.rstrip("/")  # pika takes an empty path for the default virtual host
         return RabbitmqBroker(url=url, confirm_delivery=True, max_priority=10)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any
 
 from huey import PriorityRedisHuey, RedisHuey, SqliteHuey
@@ -16,12 +18,16 @@ from .ack import AckRedisHuey
 from .adapter import HueyAdapter
 from .serializer import JSONSerializer
 
+CHOICE = tuple(map(int, version("huey").split(".")[:2])) >= (3, 4)
+"""`-g` chooses the signal that stops a consumer gracefully; before, it is SIGINT."""
+
 
 class HueyRedis(Testbed):
     """Two instances: routes choose one, and so does a consumer's command line."""
 
     broker = "redis"
     delay_tolerance = 1.5  # the scheduler looks once a second
+    stop_signal = signal.SIGTERM if CHOICE else signal.SIGINT
     loss_windows: Mapping[str, str] = {  # between two tasks a kill may lose none
         "LOAD-02": "https://github.com/coleifer/huey/issues/844"
     }
@@ -37,7 +43,7 @@ class HueyRedis(Testbed):
         return [
             "env", f"REWARM_TESTBED_HUEY={queue or namespace}",  # an application has a name for each instance
             sys.executable, "-m", "huey.bin.huey_consumer", "rewarm_conformance.probe.native",
-            "-w", "2", "-d", "0.02", "-m", "0.05", "-g", "TERM",
+            "-w", "2", "-d", "0.02", "-m", "0.05", *(("-g", "TERM") if CHOICE else ()),
         ]  # fmt: skip
 
     def make_eager(self, native: Any) -> None:
