@@ -15,7 +15,7 @@ from rewarm.steps import NO_SEAL, Grant, Page, Seen, Verdict
 from rewarm.stores import base as b
 
 KEY, TAG = "app:1", "app:tag:t"
-NOW, LIFE = 10_000, 1_000
+NOW, LIFE = 10_000_000, 1_000_000
 AHEAD, BEHIND = NOW + LIFE, 1
 """Instants: a soft expiry or a lease is ahead or behind; `loaded` is NOW, or NOW - LIFE past the hard limit."""
 
@@ -142,7 +142,7 @@ class Model:
         if e is None or e.q != step.q:
             return Grant(Verdict.SUPERSEDED)
         if e.r and e.due > NOW:
-            return Grant(Verdict.BUSY, wait=1)
+            return Grant(Verdict.BUSY, wait=e.due - NOW)
         return self.go(turn, step.key, e)
 
     def steal(self, turn: Turn, step: s.Steal) -> Grant:
@@ -151,7 +151,7 @@ class Model:
             if e.p != step.p:
                 return Grant(Verdict.CHANGED)
             if e.r and e.due > NOW:
-                return Grant(Verdict.BUSY, wait=1)
+                return Grant(Verdict.BUSY, wait=e.due - NOW)
         return self.go(turn, step.key, (e or self.new(turn))._replace(q=0))
 
     def open(self, turn: Turn, step: s.Open) -> Grant:

@@ -10,7 +10,7 @@ from typing import Any
 from rewarm.steps import Seen, seal_of
 
 from . import flows
-from .model import AHEAD, BEHIND, KEY, NOW, TAG, World
+from .model import AHEAD, BEHIND, KEY, LIFE, NOW, TAG, World
 from .roles import Case, Invalidator, Queuer, Reader, Reloader, Role, Sender, Setter, Task, Writing
 from .search import Scenario
 
@@ -97,11 +97,11 @@ SCENARIOS = [
     scenario("cold, answers lost", [r, r, w, x], COLD, again=2),
     scenario("loads that fail", [r, r, w], STALE, dup=1, lapse=1, fail=2, tries=1, fast=True),
     scenario("cold, loads that fail", [r, r, r, w], COLD, fail=2, lapse=1),
-    scenario("stale if error", [Reader(spare), Reader(spare), w], begin(entry(loaded=NOW - 1000)), fail=1, lapse=1),
+    scenario("stale if error", [Reader(spare), Reader(spare), w], begin(entry(loaded=NOW - LIFE)), fail=1, lapse=1),
     scenario("a source at rest", [Reader(resting), Reader(resting), Reader(resting), w], STALE, fail=1, lapse=1,
              fast=True),
     scenario("a source at rest, asked for", [Reader(resting), Queuer(resting), w], STALE, fail=1, dup=1, lapse=1),
-    scenario("stale if error, at rest", [Reader(resting_spare)] * 3 + [w], begin(entry(loaded=NOW - 1000)), fail=1,
+    scenario("stale if error, at rest", [Reader(resting_spare)] * 3 + [w], begin(entry(loaded=NOW - LIFE)), fail=1,
              lapse=1, fast=True),
     scenario("the queue refuses", [r, r, w], STALE, refuse=1, dup=1, lapse=1),
     scenario("the queue refuses, loads in place", [Reader(inline), Reader(inline), w], STALE, refuse=1, fail=1),
