@@ -15,7 +15,7 @@ from rewarm.steps import NO_SEAL, Grant, Page, Seen, Verdict
 from rewarm.stores import base as b
 
 KEY, TAG = "app:1", "app:tag:t"
-NOW, LIFE = 10_000, 1_000
+NOW, LIFE = 10_000_000, 1_000_000
 AHEAD, BEHIND = NOW + LIFE, 1
 """Instants: a soft expiry or a lease is ahead or behind; `loaded` is NOW, or NOW - LIFE past the hard limit."""
 
@@ -142,7 +142,7 @@ class Model:
         if e is None or e.q != step.q:
             return Grant(Verdict.SUPERSEDED)
         if e.r and e.due > NOW:
-            return Grant(Verdict.BUSY, wait=1)
+            return Grant(Verdict.BUSY, wait=e.due - NOW)
         return self.go(turn, step.key, e)
 
     def steal(self, turn: Turn, step: s.Steal) -> Grant:
@@ -151,7 +151,7 @@ class Model:
             if e.p != step.p:
                 return Grant(Verdict.CHANGED)
             if e.r and e.due > NOW:
-                return Grant(Verdict.BUSY, wait=1)
+                return Grant(Verdict.BUSY, wait=e.due - NOW)
         return self.go(turn, step.key, (e or self.new(turn))._replace(q=0))
 
     def open(self, turn: Turn, step: s.Open) -> Grant:
@@ -161,7 +161,7 @@ class Model:
         e = self.mine(turn, step.key, step.born)
         if e is None or e.r != step.n:
             return False
-        self.write(turn, step.key, e._replace(r=0, due=AHEAD))
+        self.write(turn, step.key, e._replace(r=0, due=AHEAD if step.hold else BEHIND))
         return True
 
     def renew(self, turn: Turn, step: s.Renew) -> bool:
@@ -175,7 +175,7 @@ class Model:
         e = self.mine(turn, step.key, step.born)
         if e is None or e.q != step.q or e.r:
             return False
-        self.write(turn, step.key, e._replace(q=0, due=0))
+        self.write(turn, step.key, e._replace(q=0, due=AHEAD if step.rest else 0))
         return True
 
     # --- values
@@ -197,7 +197,7 @@ class Model:
         if e is None or e.r != step.n:
             return "refused"
         if e.p == 0 or e.p != step.p:
-            self.write(turn, step.key, e._replace(r=0))
+            self.write(turn, step.key, self.void(e))
             return "refused"
         self.write(turn, step.key, e._replace(p=step.n, seal=step.seal, loaded=NOW, soft=AHEAD, q=0, r=0, due=0))
         return "ok"
@@ -205,7 +205,11 @@ class Model:
     def mark(self, turn: Turn, step: s.Mark) -> None:
         e = self.there(turn, step.key)
         if e is not None:
-            self.write(turn, step.key, e._replace(soft=0, r=0) if e.flags == turn.release else None)
+            self.write(turn, step.key, self.void(e._replace(soft=0)) if e.flags == turn.release else None)
+
+    def void(self, e: Seen) -> Seen:
+        """Without its running load. What would be left of the lease of one without a place is no rest."""
+        return e._replace(r=0, due=e.due if e.q else 0)
 
     def put(self, turn: Turn, step: s.Put) -> int:
         e = self.get(turn, step.key) or self.new(turn)

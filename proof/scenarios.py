@@ -10,7 +10,7 @@ from typing import Any
 from rewarm.steps import Seen, seal_of
 
 from . import flows
-from .model import AHEAD, BEHIND, KEY, NOW, TAG, World
+from .model import AHEAD, BEHIND, KEY, LIFE, NOW, TAG, World
 from .roles import Case, Invalidator, Queuer, Reader, Reloader, Role, Sender, Setter, Task, Writing
 from .search import Scenario
 
@@ -23,6 +23,8 @@ expiring_tag = Case(stamps=(TAG,), expires=True)
 queuing = Case(queues_on_miss=True)
 queuing_tag = Case(queues_on_miss=True, stamps=(TAG,), expires=True)
 spare = Case(keeps_if_error=True)
+resting = Case(throttle=1)
+resting_spare = Case(throttle=1, keeps_if_error=True)
 eager = Case(ahead=True)
 inline = Case(on_enqueue_error="inline")
 alike = Case(contents=(0, 1, 0))
@@ -95,7 +97,12 @@ SCENARIOS = [
     scenario("cold, answers lost", [r, r, w, x], COLD, again=2),
     scenario("loads that fail", [r, r, w], STALE, dup=1, lapse=1, fail=2, tries=1, fast=True),
     scenario("cold, loads that fail", [r, r, r, w], COLD, fail=2, lapse=1),
-    scenario("stale if error", [Reader(spare), Reader(spare), w], begin(entry(loaded=NOW - 1000)), fail=1, lapse=1),
+    scenario("stale if error", [Reader(spare), Reader(spare), w], begin(entry(loaded=NOW - LIFE)), fail=1, lapse=1),
+    scenario("a source at rest", [Reader(resting), Reader(resting), Reader(resting), w], STALE, fail=1, lapse=1,
+             fast=True),
+    scenario("a source at rest, asked for", [Reader(resting), Queuer(resting), w], STALE, fail=1, dup=1, lapse=1),
+    scenario("stale if error, at rest", [Reader(resting_spare)] * 3 + [w], begin(entry(loaded=NOW - LIFE)), fail=1,
+             lapse=1, fast=True),
     scenario("the queue refuses", [r, r, w], STALE, refuse=1, dup=1, lapse=1),
     scenario("the queue refuses, loads in place", [Reader(inline), Reader(inline), w], STALE, refuse=1, fail=1),
     scenario("early refresh", [Reader(eager), Reader(eager), w], FRESH, dup=1, lapse=1),
@@ -158,6 +165,7 @@ SCENARIOS = [
     scenario("economy: a lapsed lease", [r, r], COLD, lapse=1, loads=2),
     scenario("economy: queued on a miss", [Reader(queuing), Reader(queuing)], COLD, dup=1, loads=1, fast=True),
     scenario("economy: a load that fails", [r, r], STALE, dup=1, fail=1, tries=1, loads=2),
+    scenario("economy: a source at rest", [Reader(resting)] * 3, STALE, fail=1, loads=1),
     scenario("economy: a fence left to a task", [r, r, fence], FRESH, dup=1, loads=1, fast=True),
     # --- large
     scenario("stale, three readers", [r, r, r, w, w], STALE, dup=1, lapse=1),

@@ -371,7 +371,7 @@ class Search:
         for i, e in enumerate(w.entries):
             if e is None:
                 continue
-            if "lapse" in fault and e.leased:
+            if "lapse" in fault and e.due > NOW:
                 yield Move(entry(i, e._replace(due=BEHIND)), (), fault["lapse"], "the lease lapses")
             if "soft" in fault and e.soft > NOW:
                 yield Move(entry(i, e._replace(soft=BEHIND)), (), fault["soft"], "the value turns stale")
@@ -401,9 +401,9 @@ class Search:
         return any(left[self.costs.index(name)] < self.scenario.faults.get(name, 0) for name in faults)
 
     def time_passes(self, world: int) -> int | None:
-        """Where nobody can move, leases lapse; None if there is none."""
+        """Where nobody can move, leases lapse and rests end; None if there is none."""
         w = self.worlds[world]
-        entries = tuple(e._replace(due=BEHIND) if e is not None and e.leased else e for e in w.entries)
+        entries = tuple(e._replace(due=BEHIND) if e is not None and e.due > NOW else e for e in w.entries)
         ledger = tuple((name, (status, count, False)) for name, (status, count, _) in w.ledger)
         later = w._replace(entries=entries, ledger=ledger)
         return None if later == w else self.world(later)
