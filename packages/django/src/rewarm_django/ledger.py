@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import time
 from collections.abc import Iterator
@@ -51,10 +52,11 @@ class CacheLedger:
             }  # fmt: skip
             like = LIKE.get(type(step), b.Start)
             table, handlers = tables[like], tasks.handlers if like is b.Start else lists.handlers
+            before = copy.deepcopy(found)
             if found is not None:
                 table[named] = _thaw(like, found)
             answer = handlers[type(step)](step)
-            self._write(name, found, table.get(named))
+            self._write(name, before, table.get(named))
         return answer
 
     def _write(self, name: str, before: Any, record: Any) -> None:

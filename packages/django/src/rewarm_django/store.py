@@ -332,7 +332,7 @@ class CacheStore(Store, Ledger):
         app, job = step.prefix.split(":")[:2]
         for name in {job, job.rpartition("@")[0] or job}:  # with and without a version
             self.cache.delete(_tag(f"{app}::job:{name}"))
-        return Page("0", [], "")
+        return Page("0", [], "all")
 
 
 def _value(raw: Any, now: int) -> Value | None:
