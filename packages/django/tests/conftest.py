@@ -29,6 +29,8 @@ def _setup() -> None:
     import django
 
     django.setup()
+    import books.urls  # noqa: F401  the views' jobs and rules are there from the start
+
     if before is None:
         del os.environ["DJANGO_SETTINGS_MODULE"]
     else:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from typing import Any
 
-from books.models import Author, Book
+from books.models import Author, Book, Team
 from rewarm_django import InvalidationRule, cache
 
 loads: Counter[str] = Counter()
@@ -40,7 +42,13 @@ def label(book: Book) -> str:
     return f"{book.title} on {book._state.db}"
 
 
+def word_changed(job: Any, instance: Any, instance_created: bool) -> None:
+    """An invalidator: it leaves a trace."""
+    Team.objects.create(name=f"{os.getpid()} saw {instance.text}")
+
+
 rules = [
+    InvalidationRule(model="books.Word", invalidator=word_changed, run="worker", trigger_on_create=True, name="word"),
     InvalidationRule(model="books.Author", job=author_name, field_mapping={"author_id": "pk"}, watch_fields=["name"]),
     InvalidationRule(
         model="books.Book",
