@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from books.caches import author_name, everything, label, loads, members, titles
 from books.models import Author, Book, Novel, Tag, Team, Word
 from django.core.serializers import deserialize, serialize
@@ -580,7 +580,7 @@ def test_async_saves_deletes_and_reads() -> None:
         found = await author_name.apeek(pk)
         return [*seen, found.state if found else None]
 
-    assert asyncio.run(main()) == [State.STALE, State.HIT, State.STALE]
+    assert async_to_sync(main)() == [State.STALE, State.HIT, State.STALE]
 
 
 def test_loads_count() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from books.caches import loads
 from books.models import Author, Book
 from django.contrib.auth import get_user_model
@@ -165,7 +165,7 @@ def test_async_views() -> None:
         client = AsyncClient()
         return [await client.get("/slowly/") for _ in range(2)]
 
-    found = asyncio.run(main())
+    found = async_to_sync(main)()
     assert [response.json() for response in found] == [{"books": 0}] * 2
     assert ([status(response) for response in found], loads["async view"]) == (["fwd=miss", "hit"], 1)
 
