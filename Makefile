@@ -41,8 +41,8 @@ check: setup ## format, lint, types, and the repository's own rules
 	$(RUN) pyright
 	$(RUN) python tools/check.py
 
-conformance: setup ## prove every queue with real workers, and write docs/matrix.md
-	$(RUN) python tools/matrix.py --newest
+conformance: setup ## prove every queue with real workers, and write docs/matrix.md; CELL=huey-ack for one
+	$(RUN) python tools/matrix.py --newest $(CELL)
 
 cell: setup ## one cell of matrix.toml, in an environment of its own: make cell CELL=rq-redis-lowest
 	UV=$(abspath $(shell command -v $(UV))) $(RUN) python tools/matrix.py $(CELL)

@@ -126,7 +126,7 @@ class Model:
 
     def acquire(self, turn: Turn, step: s.Acquire) -> int:
         e = self.mine(turn, step.key, step.born)
-        if e is None or e.p != step.p or e.leased:
+        if e is None or e.p != step.p or e.due > NOW:
             return 0
         return self.place(turn, step.key, e).q
 

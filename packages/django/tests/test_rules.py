@@ -323,7 +323,7 @@ def test_r14_a_broker_that_is_down_neither_fails_the_save_nor_keeps_the_old_valu
         closed.bind(("127.0.0.1", 0))
         adapter = RQAdapter(Queue(connection=Redis(port=closed.getsockname()[1])))
         rule(model=Author, job=author_name, field_mapping={"author_id": "pk"}, rewarm=True)
-        monkeypatch.setattr(cache.runtime.sender, "_adapter", adapter)
+        monkeypatch.setattr(cache.runtime, "adapter", adapter)
         ada.name = "Ada L"
         ada.save()
     assert Author.objects.get().name == "Ada L"
