@@ -12,6 +12,7 @@ from django.test import TestCase
 
 from rewarm import State
 from rewarm_django import cache
+from rewarm_django.fixtures import rewarm_inline, rewarm_tasks  # noqa: F401  as pytest_plugins would
 from rewarm_django.testing import capture, drain, inline
 
 
@@ -71,3 +72,17 @@ def test_with_pytest_django(django_capture_on_commit_callbacks: Any) -> None:
             assert state(author_name, ada.pk) is State.HIT
         assert (state(author_name, ada.pk), len(tasks), drain()) == (State.STALE, 1, 1)
         assert state(author_name, ada.pk) is State.HIT
+
+
+@pytest.mark.django_db
+def test_with_the_fixture_of_tasks(rewarm_tasks: Any) -> None:  # noqa: F811
+    author_name.refresh(7)
+    assert [task.job for task in rewarm_tasks] == ["author_name"]
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("rewarm_inline")
+def test_with_the_fixture_that_runs_them_in_place() -> None:
+    ada = Author.objects.create(name="Ada")
+    author_name.refresh(ada.pk)
+    assert state(author_name, ada.pk) is State.HIT
