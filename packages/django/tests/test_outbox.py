@@ -149,3 +149,21 @@ def test_a_killed_process_loses_nothing_wherever_it_dies(tmp_path: Path) -> None
         assert (one["lost"], one["served"], one["left"]) == (False, True, 0), one
     assert [one["committed"] for one in found] == [False] * 3 + [True] * 7
     assert [bool(one["rows"]) for one in found] == [False] * 3 + [True] * 6 + [False]
+
+
+def test_a_transactional_queue_has_the_task_in_the_same_transaction(tmp_path: Path) -> None:
+    with Server() as server:
+        settings = {"default": {"NAME": "books", "STORE": server.url, "COMMIT": "queue"}}
+        extra = "INSTALLED_APPS.append('django_q'); Q_CLUSTER = {'name': 'books', 'orm': 'default'}"
+        done = subprocess.run(
+            [sys.executable, "queue_level.py"], cwd=PROJECT, capture_output=True, text=True, timeout=100,
+            env={
+                **os.environ, "DJANGO_SETTINGS_MODULE": "books.settings", "REWARM_TEST_FOLDER": str(tmp_path),
+                "REWARM_TEST_SETTINGS": json.dumps(settings), "REWARM_TEST_EXTRA": extra, "REWARM_TEST_DATABASE": "",
+            },
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == {
+        "inside": 1, "after a rollback": 0, "after the commit": 1, "before the worker": "HIT",
+        "after the worker": "STALE",
+    }  # fmt: skip

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .jobs import QuerySetFilterJob, QuerySetGetJob
     from .outbox import relay
     from .rules import InvalidationRule, invalidate_for, register
+    from .shapes import shape
     from .store import CacheStore
     from .views import cached_view
 
@@ -25,6 +26,7 @@ _HOMES = {
     "InvalidatingQuerySet": "bulk", "changes": "bulk", "on": "commit", "QuerySetFilterJob": "jobs",
     "QuerySetGetJob": "jobs", "relay": "outbox", "InvalidationRule": "rules", "invalidate_for": "rules",
     "register": "rules", "CacheStore": "store", "cached_view": "views",
+    "shape": "shapes",
 }  # fmt: skip
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "on",
     "register",
     "relay",
+    "shape",
 ]
 
 
