@@ -78,7 +78,7 @@ def refresh_task(t: Any, born: bytes, q: int, last: bool) -> Flow[Refreshed]:
     """The worker's part: a failed load keeps its place for the next attempt; after the last the place is dropped."""
     got = yield from freshness.refresh(t, born, q)
     if got.how == "raised" and last:
-        yield [Drop(t.key, born, q)]
+        yield [Drop(t.key, born, q, t.throttle)]
     return got
 
 

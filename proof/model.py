@@ -70,7 +70,7 @@ class Model:
             s.Reserve: self.reserve, s.Begin: self.begin, s.Steal: self.steal, s.Open: self.open,
             s.Commit: self.commit, s.Touch: self.touch, s.Release: self.give_back, s.Renew: self.renew,
             s.Drop: self.drop, s.Mark: self.mark, s.Put: self.put, s.Unlink: self.unlink, s.Scan: self.scan,
-            b.Start: self.start, b.Settle: self.settle, b.Recall: self.recall, b.Bury: self.bury,
+            b.Start: self.start, b.Settle: self.settle, b.Recall: self.recall, b.Bury: self.bury, b.Resolve: self.bury,
         }  # fmt: skip
 
     def run(self, turn: Turn, step: Any) -> Any:
@@ -161,7 +161,7 @@ class Model:
         e = self.mine(turn, step.key, step.born)
         if e is None or e.r != step.n:
             return False
-        self.write(turn, step.key, e._replace(r=0, due=AHEAD))
+        self.write(turn, step.key, e._replace(r=0, due=AHEAD if step.hold else NOW))
         return True
 
     def renew(self, turn: Turn, step: s.Renew) -> bool:
@@ -175,7 +175,7 @@ class Model:
         e = self.mine(turn, step.key, step.born)
         if e is None or e.q != step.q or e.r:
             return False
-        self.write(turn, step.key, e._replace(q=0, due=0))
+        self.write(turn, step.key, e._replace(q=0, due=AHEAD if step.rest else 0))
         return True
 
     # --- values
@@ -197,7 +197,7 @@ class Model:
         if e is None or e.r != step.n:
             return "refused"
         if e.p == 0 or e.p != step.p:
-            self.write(turn, step.key, e._replace(r=0))
+            self.write(turn, step.key, self.void(e))
             return "refused"
         self.write(turn, step.key, e._replace(p=step.n, seal=step.seal, loaded=NOW, soft=AHEAD, q=0, r=0, due=0))
         return "ok"
@@ -205,7 +205,10 @@ class Model:
     def mark(self, turn: Turn, step: s.Mark) -> None:
         e = self.there(turn, step.key)
         if e is not None:
-            self.write(turn, step.key, e._replace(soft=0, r=0) if e.flags == turn.release else None)
+            self.write(turn, step.key, self.void(e._replace(soft=0)) if e.flags == turn.release else None)
+
+    def void(self, e: Seen) -> Seen:
+        return e._replace(r=0, due=e.due if e.q else 0)
 
     def put(self, turn: Turn, step: s.Put) -> int:
         e = self.get(turn, step.key) or self.new(turn)
@@ -254,5 +257,5 @@ class Model:
     def recall(self, turn: Turn, step: b.Recall) -> None:
         return None
 
-    def bury(self, turn: Turn, step: b.Bury) -> int:
+    def bury(self, turn: Turn, step: Any) -> int:
         return 0

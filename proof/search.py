@@ -34,7 +34,7 @@ FAULTS = {
     "fail": "a load fails",
     "late": "a waiter's patience is over",
     "again": "an answer is lost and the step sent again",
-    "lapse": "a lease ends while its holder lives",
+    "lapse": "a lease ends while its holder lives, or a source has rested",
     "soft": "a value turns stale",
     "hard": "a value is past its hard limit",
     "evict": "an entry is evicted",
@@ -371,7 +371,7 @@ class Search:
         for i, e in enumerate(w.entries):
             if e is None:
                 continue
-            if "lapse" in fault and e.leased:
+            if "lapse" in fault and e.due > NOW:
                 yield Move(entry(i, e._replace(due=BEHIND)), (), fault["lapse"], "the lease lapses")
             if "soft" in fault and e.soft > NOW:
                 yield Move(entry(i, e._replace(soft=BEHIND)), (), fault["soft"], "the value turns stale")
@@ -403,7 +403,7 @@ class Search:
     def time_passes(self, world: int) -> int | None:
         """Where nobody can move, leases lapse; None if there is none."""
         w = self.worlds[world]
-        entries = tuple(e._replace(due=BEHIND) if e is not None and e.leased else e for e in w.entries)
+        entries = tuple(e._replace(due=BEHIND) if e is not None and e.due > NOW else e for e in w.entries)
         ledger = tuple((name, (status, count, False)) for name, (status, count, _) in w.ledger)
         later = w._replace(entries=entries, ledger=ledger)
         return None if later == w else self.world(later)
@@ -416,11 +416,12 @@ class Search:
         if processes:
             return "I4: somebody waits for ever"
         whole = not self.spent(budget, "crash", "lose", "refuse", "again")
-        if (world, whole) not in self._rested:
-            self._rested[world, whole] = self._at_rest(w, whole)
-        return self._rested[world, whole]
+        failed = self.spent(budget, "fail")
+        if (world, whole, failed) not in self._rested:
+            self._rested[world, whole, failed] = self._at_rest(w, whole, failed)
+        return self._rested[world, whole, failed]
 
-    def _at_rest(self, w: World, whole: bool) -> str:
+    def _at_rest(self, w: World, whole: bool, failed: bool) -> str:
         if self.scenario.loads is not None and w.loads > self.scenario.loads:
             return f"economy: {w.loads} loads, not {self.scenario.loads}"
         for case in self.scenario.cases:
@@ -431,6 +432,8 @@ class Search:
             e = w.entries[case.index]
             if whole and e is not None and e.leased:
                 return "I4: nothing crashed and nothing was lost, and yet a lease is left at rest"
+            if whole and not failed and e is not None and e.resting:
+                return "I4: a source rests that has not failed"
             if not self.recovers(w, case, w.version if whole else w.floor[case.index]):
                 return "I4: after the lease has ended, one read and its task do not make a right HIT"
         return ""
