@@ -37,6 +37,9 @@ prove: setup ## every interleaving of small cases, and a mutant for every rule: 
 hammer: setup ## real readers, writers and workers on every store and queue, and on other caches: SECONDS=5
 	$(RUN) --group bench python -m hammer --seconds $(or $(SECONDS),5) $(if $(SEED),--seed $(SEED))
 
+fuzz: setup ## payloads against a worker, guided by coverage: SECONDS=60
+	$(RUN) --group fuzz python fuzz/payloads.py -max_total_time=$(or $(SECONDS),60) -verbosity=0
+
 check: setup ## format, lint, types, and the repository's own rules
 	$(RUN) ruff format --check
 	$(RUN) ruff check
@@ -44,8 +47,8 @@ check: setup ## format, lint, types, and the repository's own rules
 	$(RUN) pyright
 	$(RUN) python tools/check.py
 
-conformance: setup ## prove every queue with real workers, and write docs/matrix.md
-	$(RUN) python tools/matrix.py --newest
+conformance: setup ## prove every queue with real workers, and write docs/matrix.md; CELL=huey-ack for one
+	$(RUN) python tools/matrix.py --newest $(CELL)
 
 cell: setup ## one cell of matrix.toml, in an environment of its own: make cell CELL=rq-redis-lowest
 	UV=$(abspath $(shell command -v $(UV))) $(RUN) python tools/matrix.py $(CELL)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from rewarm import freshness
 from rewarm.effects import Flow, Load, Packed
-from rewarm.freshness import HIT, Found, Refreshed
+from rewarm.freshness import HIT, Found, Refreshed, Rider
 from rewarm.steps import Begin, Capture, Commit, Drop, Look, Renew, Touch, Verdict, seal_of
 
 
@@ -74,9 +74,19 @@ def one_trip(steps: Sequence[Any]) -> Flow[Any]:
     return (yield list(steps))
 
 
+class Held(Rider):
+    """Holds the place of a failed load until its retry."""
+
+    def failed(self, error: BaseException) -> tuple[int, list[Any]]:
+        return 1, []
+
+
+HELD = Held()
+
+
 def refresh_task(t: Any, born: bytes, q: int, last: bool) -> Flow[Refreshed]:
     """The worker's part: a failed load keeps its place for the next attempt; after the last the place is dropped."""
-    got = yield from freshness.refresh(t, born, q)
+    got = yield from freshness.refresh(t, born, q, HELD)
     if got.how == "raised" and last:
         yield [Drop(t.key, born, q, t.throttle)]
     return got

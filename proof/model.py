@@ -126,7 +126,7 @@ class Model:
 
     def acquire(self, turn: Turn, step: s.Acquire) -> int:
         e = self.mine(turn, step.key, step.born)
-        if e is None or e.p != step.p or e.leased:
+        if e is None or e.p != step.p or e.due > NOW:
             return 0
         return self.place(turn, step.key, e).q
 
@@ -161,7 +161,7 @@ class Model:
         e = self.mine(turn, step.key, step.born)
         if e is None or e.r != step.n:
             return False
-        self.write(turn, step.key, e._replace(r=0, due=AHEAD if step.hold else NOW))
+        self.write(turn, step.key, e._replace(r=0, due=AHEAD if step.hold else BEHIND))
         return True
 
     def renew(self, turn: Turn, step: s.Renew) -> bool:
@@ -208,6 +208,7 @@ class Model:
             self.write(turn, step.key, self.void(e._replace(soft=0)) if e.flags == turn.release else None)
 
     def void(self, e: Seen) -> Seen:
+        """Without its running load. What would be left of the lease of one without a place is no rest."""
         return e._replace(r=0, due=e.due if e.q else 0)
 
     def put(self, turn: Turn, step: s.Put) -> int:

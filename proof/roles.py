@@ -13,9 +13,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from rewarm import freshness, worker
+from rewarm import Capability, freshness, worker
 from rewarm import task as wire
-from rewarm.adapter import Capability
 from rewarm.effects import Loaded, Packed
 from rewarm.errors import EnqueueError
 from rewarm.steps import Seen, Unlink
@@ -49,7 +48,7 @@ class Case:
     patience: int = 2
     lease: int = 1
     place: int = 1
-    throttle: int = 1
+    throttle: int = 0
     stamp_ttl: int = 1
     empty: Any = None
     keeps_if_error: bool = False
@@ -286,8 +285,7 @@ class Reloader(Role):
 class Host:
     """As much of the runtime as the worker needs for tasks that fence or sweep."""
 
-    name, dead_key, jobs, journal, patience = "app", "app::dead", (), "app::journal", 0.0
-    capabilities = frozenset(Capability)
+    name, dead_key, jobs, patience, capabilities = "app", "app::dead", (), 0, frozenset({Capability.DELAY})
     app: Any = property(lambda self: self)
 
     def record(self, id: str) -> str:
@@ -302,14 +300,14 @@ class Host:
     def stamps(self, tags: Sequence[str], jobs: Sequence[str]) -> list[str]:
         return [*tags, *jobs]
 
-    def renew(self, task: Any, args: dict[str, Any], pause: float) -> Any:
+    def renew(self, task: Any, args: dict[str, Any], delay: float) -> Any:
         return replace(task, args=args, attempt=1, due=None)
-
-    def holding(self, record: str, lease: int) -> Any:
-        return nullcontext()
 
     def sweep_pause(self, keys: int) -> float:
         return 0.0
+
+    def holding(self, record: str, claim: int) -> Any:
+        return nullcontext()
 
     def emit(self, event: Any) -> None: ...
 

@@ -23,6 +23,8 @@ expiring_tag = Case(stamps=(TAG,), expires=True)
 queuing = Case(queues_on_miss=True)
 queuing_tag = Case(queues_on_miss=True, stamps=(TAG,), expires=True)
 spare = Case(keeps_if_error=True)
+resting = Case(throttle=1)
+resting_spare = Case(throttle=1, keeps_if_error=True)
 eager = Case(ahead=True)
 inline = Case(on_enqueue_error="inline")
 alike = Case(contents=(0, 1, 0))
@@ -96,9 +98,11 @@ SCENARIOS = [
     scenario("loads that fail", [r, r, w], STALE, dup=1, lapse=1, fail=2, tries=1, fast=True),
     scenario("cold, loads that fail", [r, r, r, w], COLD, fail=2, lapse=1),
     scenario("stale if error", [Reader(spare), Reader(spare), w], begin(entry(loaded=NOW - LIFE)), fail=1, lapse=1),
-    scenario("a source that fails and rests", [r, r, w], STALE, dup=1, fail=1, lapse=1, fast=True),
-    scenario("stale if error, at rest", [Reader(spare)] * 3 + [w], begin(entry(spare, loaded=NOW - LIFE)), fail=1,
-             lapse=1),
+    scenario("a source at rest", [Reader(resting), Reader(resting), Reader(resting), w], STALE, fail=1, lapse=1,
+             fast=True),
+    scenario("a source at rest, asked for", [Reader(resting), Queuer(resting), w], STALE, fail=1, dup=1, lapse=1),
+    scenario("stale if error, at rest", [Reader(resting_spare)] * 3 + [w], begin(entry(loaded=NOW - LIFE)), fail=1,
+             lapse=1, fast=True),
     scenario("a server that restarts empty", [r, r, w], STALE, dup=1, lapse=1, restart=1),
     scenario("the same, with a tag", [rt, rt, t], STALE_TAG, dup=1, restart=1),
     scenario("the queue refuses", [r, r, w], STALE, refuse=1, dup=1, lapse=1),
@@ -163,6 +167,7 @@ SCENARIOS = [
     scenario("economy: a lapsed lease", [r, r], COLD, lapse=1, loads=2),
     scenario("economy: queued on a miss", [Reader(queuing), Reader(queuing)], COLD, dup=1, loads=1, fast=True),
     scenario("economy: a load that fails", [r, r], STALE, dup=1, fail=1, tries=1, loads=2),
+    scenario("economy: a source at rest", [Reader(resting)] * 3, STALE, fail=1, loads=1),
     scenario("economy: a fence left to a task", [r, r, fence], FRESH, dup=1, loads=1, fast=True),
     # --- large
     scenario("stale, three readers", [r, r, r, w, w], STALE, dup=1, lapse=1),

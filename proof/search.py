@@ -401,7 +401,7 @@ class Search:
         return any(left[self.costs.index(name)] < self.scenario.faults.get(name, 0) for name in faults)
 
     def time_passes(self, world: int) -> int | None:
-        """Where nobody can move, leases lapse; None if there is none."""
+        """Where nobody can move, leases lapse and rests end; None if there is none."""
         w = self.worlds[world]
         entries = tuple(e._replace(due=BEHIND) if e is not None and e.due > NOW else e for e in w.entries)
         ledger = tuple((name, (status, count, False)) for name, (status, count, _) in w.ledger)

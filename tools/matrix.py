@@ -2,8 +2,8 @@
 
 python tools/matrix.py                   one line a cell
 python tools/matrix.py --github          JSON for a job's `strategy.matrix`
-python tools/matrix.py --newest          all cells but the lowest, in this environment: reports, then the pages in docs
-python tools/matrix.py --lowest          all cells of the lowest versions, each in an environment of its own
+python tools/matrix.py --newest [CELL…]  all cells but the lowest, in this environment: reports, then the pages in docs
+python tools/matrix.py --lowest [CELL…]  all cells of the lowest versions, each in an environment of its own
 python tools/matrix.py --pages           the pages in docs, from the reports
 python tools/matrix.py CELL [...]        one cell in an environment of its own; more goes to pytest
 """
@@ -161,19 +161,19 @@ def main() -> int:
                 print(f"{name:<24} {cell['python']}  {resolution:<13} {cell['profile']:<8} {needs}".rstrip())
         case ["--github"]:
             print(json.dumps({"include": [{"services": [], "resolution": "highest", **c} for c in CELLS.values()]}))
-        case ["--newest"]:
-            good = run_all(NEWEST, here=True)
+        case ["--newest", *names] if set(names) <= set(NEWEST):
+            good = run_all(names or NEWEST, here=True)
             return pages() or int(not good)
-        case ["--lowest"]:
-            return int(not run_all(LOWEST, here=False))
+        case ["--lowest", *names] if set(names) <= set(LOWEST):
+            return int(not run_all(names or LOWEST, here=False))
         case ["--pages"]:
             return pages()
         case [name, *more] if name in CELLS:
             good, told, _ = run(name, *more, shown=True)
             print(told)
             return int(not good)
-        case [name, *_]:
-            print(f"no cell {name!r}; there are {', '.join(CELLS)}", file=sys.stderr)
+        case names:
+            print(f"no cell {names[-1]!r}; there are {', '.join(CELLS)}", file=sys.stderr)
             return 2
     return 0
 

@@ -251,7 +251,7 @@ class Bed:
         """Ping through the queue until this worker has answered."""
         worker = worker or self.workers[-1]
         began = time.monotonic()
-        deadline = began + max(10.0, self.testbed.boot_seconds * PATIENCE)
+        deadline = began + max(10.0, 3 * self.testbed.boot_seconds * PATIENCE)  # no rule: only who is broken waits
         while time.monotonic() < deadline and worker.alive:
             options = {"route": Route(queue)} if queue else {}
             alone = len(self.workers) == 1  # else one ping for each, which keeps it busy

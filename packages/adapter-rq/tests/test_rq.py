@@ -154,3 +154,16 @@ def test_the_worker_as_a_user_types_it(server: Server, shop: Callable[..., str])
     cache = {"cache": CACHE.format(url=server.url)}
     worker = ("rq", "worker", "--url", server.url, "--with-scheduler", "shop")
     assert shop(cache, *worker, REWARM_APP="shop.cache:cache") == "done ['ada']"
+
+
+def test_without_rewarm_app_the_queues_own_tools_show_what_is_missing(
+    queue: Queue, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REWARM_APP", raising=False)
+    with app_on(queue, server) as app:
+        app.jobs["double"].refresh(21)
+    process_apps.clear()  # a worker that has not imported the application
+    work(queue)
+    failed = queue.failed_job_registry.get_job_ids()
+    assert len(failed) == 1
+    assert "name it in REWARM_APP=module:attribute" in str(queue.fetch_job(failed[0]).latest_result().exc_string)

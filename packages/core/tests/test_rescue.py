@@ -189,8 +189,8 @@ def test_a_refresh_that_came_too_late_is_given_up(shop: Shop) -> None:
     price.refresh(1)
     shop.queue.sent.clear()
     assert (shop.rescue(), shop.backlog) == (0, 0)
-    assert price.refresh(1).status() == "queued"
-    assert len(shop.queue.sent) == 1
+    price.refresh(1)
+    assert len(shop.queue.sent) == 1, "nobody holds its place"
 
 
 def test_the_rescued_and_the_original_run_once(shop: Shop) -> None:

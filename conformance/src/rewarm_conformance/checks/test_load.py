@@ -48,7 +48,7 @@ def test_load_02(bed: Bed) -> None:
         _wait_for_more(bed, chance.randrange(5, 30))
         bed.kill(chance.choice([worker for worker in bed.workers if worker.alive]))
         bed.start(ready=False)
-    history = bed.grown(lambda h: SOME - len(_lost(bed, h, tokens)), SOME, ARRIVAL + 2 * bed.recovery)
+    history = bed.grown(lambda h: SOME - len(_lost(bed, h, tokens)), SOME, 4 * ARRIVAL + 2 * bed.recovery)
     lost = _lost(bed, history, tokens)
     told = f"{len(lost)} of {SOME} were lost within {time.monotonic() - began:.0f} s (seed {seed})"
     judge(checkers.holds(not lost, f"all {SOME} payloads end", told))

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any, ClassVar
 
+from django.apps import apps
 from django.db import connections
 from django.utils import timezone
 from django_q.brokers import Broker, get_broker
 from django_q.conf import Conf
-from django_q.signals import post_spawn
 
 from rewarm import Adapter, Capability, Finding, NotAcknowledged, Rewarm, Route
 from rewarm.adapter import process_apps
@@ -47,7 +47,10 @@ class DjangoQAdapter(Adapter):
         return process_apps
 
     def install(self) -> None:
-        post_spawn.connect(attend, dispatch_uid=PATH)  # nothing to register: django-q2 imports the path
+        if apps.ready:  # nothing else to register: django-q2 imports the path
+            from django_q.signals import post_spawn  # needs models
+
+            post_spawn.connect(attend, dispatch_uid=PATH)
 
     @property
     def orm(self) -> bool:

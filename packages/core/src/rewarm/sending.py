@@ -25,7 +25,7 @@ class Sender:
     """The way to one application's queue."""
 
     def __init__(self, host: Runtime) -> None:
-        self._host, self._adapter = host, host.adapter
+        self._host = host
 
     def route(self, task: Task, asked: Any = None, job: Any = None) -> Task:
         """A new task with its route: as asked, else the host's, else the job's, else the kind's."""
@@ -38,7 +38,7 @@ class Sender:
 
     def send(self, task: Task, delay: float) -> None:
         """Journal a task and hand it to the queue. Raises EnqueueError, with an event."""
-        if self._adapter.eager:
+        if self._host.adapter.eager:
             self._host.eager.run(task)
             return
         payload, hop, enter = self._ready(task, delay)
@@ -46,7 +46,7 @@ class Sender:
             if enter:
                 _admitted(self._host.ledger.run([enter]))
             if hop is not None:
-                self._adapter.enqueue(payload, route=task.route, delay=hop)
+                self._host.adapter.enqueue(payload, route=task.route, delay=hop)
         except Exception as error:
             if enter:
                 with suppress(StoreError):
@@ -56,7 +56,7 @@ class Sender:
 
     async def asend(self, task: Task, delay: float) -> None:
         """`send` on the running event loop."""
-        if self._adapter.eager:
+        if self._host.adapter.eager:
             await self._host.eager.arun(task)
             return
         payload, hop, enter = self._ready(task, delay)
@@ -75,7 +75,7 @@ class Sender:
     def repost(self, task: Task) -> None:
         """Hand over a task that is in the journal. Raises EnqueueError."""
         try:
-            self._adapter.enqueue(task.dumps(self._host.signing_keys), route=task.route, delay=0.0)
+            self._host.adapter.enqueue(task.dumps(self._host.signing_keys), route=task.route, delay=0.0)
         except Exception as error:
             raise self._refused(task, error) from error
 
@@ -87,17 +87,17 @@ class Sender:
             raise self._refused(task, error) from error
 
     async def _post(self, payload: str, task: Task, hop: float) -> None:
-        if self._adapter.in_process:
-            self._adapter.enqueue(payload, route=task.route, delay=hop)
+        if self._host.adapter.in_process:
+            self._host.adapter.enqueue(payload, route=task.route, delay=hop)
         else:  # a queue's client may block on its socket
-            await asyncio.to_thread(self._adapter.enqueue, payload, route=task.route, delay=hop)
+            await asyncio.to_thread(self._host.adapter.enqueue, payload, route=task.route, delay=hop)
 
     def _ready(self, task: Task, delay: float) -> tuple[str, float | None, Enter | None]:
         """The payload; how far its next hop goes, None if it is left to the journal; what the journal is told."""
         hop, patience = max(0.0, delay), self._host.patience
-        can_delay = Capability.DELAY in self._adapter.capabilities
+        can_delay = Capability.DELAY in self._host.adapter.capabilities
         if hop and not (can_delay or patience):
-            error = EnqueueError(f"queue {self._adapter.name!r} cannot delay, and a task must not run early")
+            error = EnqueueError(f"queue {self._host.adapter.name!r} cannot delay, and a task must not run early")
             raise self._refused(task, error)
         payload = task.dumps(self._host.signing_keys)
         waits = bool(hop) and not can_delay
@@ -105,8 +105,8 @@ class Sender:
         if patience:
             wait = max(1, round(hop * 1000)) + (0 if waits else patience)
             enter = Enter(self._host.journal, journal_id(task), payload, wait, JOURNALED)
-        if self._adapter.max_hop is not None:
-            hop = min(hop, self._adapter.max_hop)
+        if self._host.adapter.max_hop is not None:
+            hop = min(hop, self._host.adapter.max_hop)
         return payload, None if waits else hop, enter
 
     def _refused(self, task: Task, error: Exception) -> EnqueueError:
@@ -114,7 +114,7 @@ class Sender:
         if isinstance(error, EnqueueError):
             return error
         told = redact(str(error))
-        return EnqueueError(f"queue {self._adapter.name!r} did not take {task.kind} {task.id}: {told}")
+        return EnqueueError(f"queue {self._host.adapter.name!r} did not take {task.kind} {task.id}: {told}")
 
 
 def journal_id(task: Task) -> str:

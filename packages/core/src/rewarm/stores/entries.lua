@@ -33,8 +33,8 @@ end
 local function mine() return born and born == ARGV[1] end
 local a2 = tonumber(ARGV[2])
 
---- acquire(born, p, lease): a stale reader takes a place for a task
-if not mine() or p ~= a2 or ((q > 0 or r > 0) and due > now) then return 0 end
+--- acquire(born, p, lease): a stale reader takes a place for a task. `due` alone is a source at rest
+if not mine() or p ~= a2 or due > now then return 0 end
 n = n + 1 q = n r = 0 due = now + ARGV[3]
 head(ARGV[3] * 2)
 return n

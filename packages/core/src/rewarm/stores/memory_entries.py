@@ -149,7 +149,7 @@ class Entries:
 
     def _acquire(self, step: s.Acquire) -> int:
         e = self._mine(step.key, step.born)
-        if e is None or e.p != step.p or e.leased(self._now()):
+        if e is None or e.p != step.p or e.due > self._now():  # leased, or at rest
             return 0
         return self._queue(e, step.lease)
 
