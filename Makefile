@@ -9,7 +9,7 @@ export UV_PYTHON ?= $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test prove check conformance cell bench scale docs lock wheels format clean
+.PHONY: help setup demo test prove hammer fuzz chaos check conformance cell bench scale docs lock wheels format clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,12 @@ test: setup ## every test
 
 prove: setup ## every interleaving of small cases, and a mutant for every rule: NIGHTLY=1 for the large ones
 	NIGHTLY=$(NIGHTLY) $(RUN) python -m proof
+
+hammer: setup ## real readers, writers and workers on every store and queue, and on other caches: SECONDS=5
+	$(RUN) --group bench python -m hammer --seconds $(or $(SECONDS),5) $(if $(SEED),--seed $(SEED))
+
+fuzz: setup ## payloads against a worker, guided by coverage: SECONDS=60
+	$(RUN) --group fuzz python fuzz/payloads.py -max_total_time=$(or $(SECONDS),60) -verbosity=0
 
 check: setup ## format, lint, types, and the repository's own rules
 	$(RUN) ruff format --check
