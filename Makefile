@@ -9,7 +9,7 @@ export UV_PYTHON ?= $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check conformance cell bench docs lock wheels format clean
+.PHONY: help setup demo test prove check conformance cell bench docs lock wheels format clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ demo: setup ## see it work: a slow source, readers, writes, and a hand-written c
 
 test: setup ## every test
 	$(RUN) pytest -n auto
+
+prove: setup ## every interleaving of small cases, and a mutant for every rule: NIGHTLY=1 for the large ones
+	NIGHTLY=$(NIGHTLY) $(RUN) python -m proof
 
 check: setup ## format, lint, types, and the repository's own rules
 	$(RUN) ruff format --check

@@ -41,7 +41,7 @@ def describe(lab: Lab, called: str | None = None) -> Cell:
     versions["Python"] = platform.python_version()
     words = re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z][a-z0-9]*", type(lab.testbed).__name__.removesuffix("Testbed"))
     called = called or lab.testbed.name or "-".join(words).lower() or "testbed"
-    return Cell(called, lab.path, adapter.name, owner, broker, tuple(sorted(map(str, adapter.capabilities))), versions)
+    return Cell(called, lab.path, adapter.name, owner, broker, tuple(sorted(map(str, bed.app.capabilities))), versions)
 
 
 def distribution(module: str) -> str:

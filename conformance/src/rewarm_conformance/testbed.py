@@ -74,6 +74,8 @@ class Testbed(ABC):
     imports_app: the worker's command imports the application itself, so that it runs without REWARM_APP too.
     eager_switch: the queue has an eager switch of its own (`make_eager`). False: the adapter must never say eager.
     known_failures: check id -> address of the issue. The check runs and must fail.
+    rescue: seconds after which the probe's application sends a task again that has not ended: the cell is then durable
+        with rescue. None: without a journal.
     loss_windows: check id -> address of the text that states the window in which the queue itself loses or doubles
         work. The check runs and counts as a known failure even where luck let it pass.
     """
@@ -89,6 +91,7 @@ class Testbed(ABC):
     stop_signal: int = signal.SIGTERM
     imports_app: bool = True
     eager_switch: bool = True
+    rescue: float | None = None
     known_failures: Mapping[str, str] = {}
     loss_windows: Mapping[str, str] = {}
 
@@ -135,7 +138,7 @@ class Testbed(ABC):
 
     def app(self, name: str, adapter: Adapter, **settings: Any) -> Rewarm:
         """The probe's application."""
-        return Rewarm(name, adapter=adapter, **settings)
+        return Rewarm(name, adapter=adapter, **{"rescue": self.rescue, **settings})
 
     def versions(self) -> Mapping[str, str]:
         """Distributions and servers whose versions belong in the report, beside what the suite finds itself."""

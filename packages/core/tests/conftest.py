@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import TypeVar
 
 import pytest
 
-from rewarm.cli.server import Server
+from rewarm.cli.server import Cluster, Server
 from rewarm.stores import MemoryStore
 from rewarm.stores.redis import RedisStore
+
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
@@ -20,16 +23,7 @@ def private_server() -> Iterator[Callable[..., Server]]:
     Without a binary the test is skipped, or fails where REWARM_REQUIRE_SERVICES names `redis`.
     """
     with ExitStack() as servers:
-
-        def start(*flags: str) -> Server:
-            try:
-                return servers.enter_context(Server(*flags))
-            except LookupError as missing:
-                if "redis" in os.environ.get("REWARM_REQUIRE_SERVICES", "").replace(",", " ").split():
-                    raise
-                pytest.skip(str(missing))
-
-        yield start
+        yield lambda *flags: servers.enter_context(_or_skip(lambda: Server(*flags)))
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +32,34 @@ def valkey(private_server: Callable[..., Server]) -> Server:
     return private_server()
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(scope="module")
+def primaries() -> Iterator[Cluster]:
+    """One cluster of three primaries for a test module, whose tests leave it whole."""
+    with _or_skip(Cluster) as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=["memory", "redis", "cluster"])
 def store(request: pytest.FixtureRequest) -> Iterator[MemoryStore | RedisStore]:
     """An empty store of each kind."""
     if request.param == "memory":
         yield MemoryStore()
         return
-    server: Server = request.getfixturevalue("valkey")
-    server.call("FLUSHALL")
-    found = RedisStore(server.url)
+    if request.param == "redis":
+        servers, url = [request.getfixturevalue("valkey")], request.getfixturevalue("valkey").url
+    else:
+        servers, url = request.getfixturevalue("primaries").servers, request.getfixturevalue("primaries").url
+    for server in servers:
+        server.call("FLUSHALL")
+    found = RedisStore(url)
     yield found
     found.close()
+
+
+def _or_skip(start: Callable[[], T]) -> T:
+    try:
+        return start()
+    except LookupError as missing:
+        if "redis" in os.environ.get("REWARM_REQUIRE_SERVICES", "").replace(",", " ").split():
+            raise
+        pytest.skip(str(missing))

@@ -189,7 +189,7 @@ def test_an_invalidated_value_is_also_limited_by_stale_while_revalidate(app: Rew
 
 
 def test_stale_if_error_serves_the_old_value_only_if_the_load_fails(app: Rewarm, source: Counted) -> None:
-    job = make(app, source, ttl=10, stale_while_revalidate=5, stale_if_error=30)
+    job = make(app, source, ttl=10, stale_while_revalidate=5, stale_if_error=30, throttle=0)
     with capture(app):
         job()
         source.error = LookupError("down")

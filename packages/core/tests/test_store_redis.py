@@ -18,7 +18,7 @@ import pytest
 import redis
 import redis.asyncio
 
-from rewarm.cli.server import Server, find_binary
+from rewarm.cli.server import Cluster, Server, find_binary
 from rewarm.errors import ConfigurationError, StoreError
 from rewarm.steps import (
     NO_SEAL,
@@ -250,7 +250,7 @@ def test_another_step_whose_answer_is_lost_is_sent_again(far: RedisStore, proxy:
 
 
 def test_a_lost_dead_letter_is_not_reported_as_absent(far: RedisStore, proxy: Proxy) -> None:
-    one(far, Bury("dead", "id", "letter", 9))
+    one(far, Bury("dead", "id", "", "letter", 9))
     proxy.lose_answers = True
     with pytest.raises(StoreError):
         one(far, Exhume("dead", "id"))
@@ -512,30 +512,15 @@ def test_the_master_is_asked_of_sentinel(
     store.close()
 
 
-CLUSTER = (
-    *("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"),
-    *("--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no"),
-)
-SLOTS = (0, 5460), (5461, 10922), (10923, 16383)
-
-
 @pytest.fixture
-def cluster(private_server: Private) -> list[Server]:
-    """Three primaries, which share the slots."""
-    servers = [private_server(*CLUSTER) for _ in SLOTS]
-    for epoch, (server, (first, last)) in enumerate(zip(servers, SLOTS, strict=True), 1):
-        server.call(f"CLUSTER ADDSLOTSRANGE {first} {last}")
-        server.call(f"CLUSTER SET-CONFIG-EPOCH {epoch}")
-    for other in servers[1:]:
-        servers[0].call(f"CLUSTER MEET 127.0.0.1 {other.port}")
-    ready = b"cluster_state:ok", b"cluster_known_nodes:3"
-    while not all(word in server.call("CLUSTER INFO") for server in servers for word in ready):
-        time.sleep(0.02)
-    return servers
+def cluster() -> Iterator[Cluster]:
+    """A cluster that the test may break."""
+    with Cluster() as found:
+        yield found
 
 
-def test_a_cluster(cluster: list[Server]) -> None:
-    store = RedisStore(f"redis+cluster://127.0.0.1:{cluster[0].port}")
+def test_a_cluster(cluster: Cluster) -> None:
+    store = RedisStore(cluster.url)
     keys = [f"app:job:{n}" for n in range(60)]
     tags = "app:tag:t", "app:tag:u", "app:tag:v"
     grants = store.run([Steal(key, 0, LONG) for key in keys])
@@ -557,10 +542,10 @@ def test_a_cluster(cluster: list[Server]) -> None:
             break
     assert (sorted(found), len(runs)) == (sorted(keys), 1)
     assert one(store, Start("task", 1, LONG, 3, LONG)).deliveries == 1
-    assert [one(store, Bury("shop:dead", id, id, 2)) for id in "abc"] == [0, 0, 1]
+    assert [one(store, Bury("shop:dead", id, "", id, 2)) for id in "abc"] == [0, 0, 1]
     assert one(store, Exhume("shop:dead", "b")) == "b"
     assert one(store, Letters("shop:dead")) == [("c", "c")]
-    for server in cluster:
+    for server in cluster.servers:
         server.call("SCRIPT FLUSH")
     store.run([Mark(key) for key in keys])
     assert {look[0].soft for look in store.run([Look(key) for key in keys])} == {0}
@@ -578,3 +563,88 @@ async def in_a_loop(store: RedisStore) -> tuple[int, list[str]]:
             break
     await store.aclose()
     return number, sorted(found)
+
+
+def _sweep(store: RedisStore, prefix: str, between: Callable[[str], None]) -> list[str]:
+    """A sweep in slices of ten, with something done after each -> the cursors it came by."""
+    cursor, run, cursors = "0", "", []
+    while True:
+        page = one(store, Scan(prefix, cursor, 10))
+        if page.keys:
+            store.run([Mark(key) for key in page.keys])
+        again = not page.run or (cursor != "0" and page.run != run)
+        cursor, run = "0" if again else page.cursor, page.run
+        cursors.append(cursor)
+        if cursor == "0" and not again:
+            return cursors
+        between(cursor)
+
+
+def test_keys_that_move_to_a_node_already_swept_are_swept_again(cluster: Cluster) -> None:
+    store = RedisStore(cluster.url)
+    keys = [f"app:job:{n}" for n in range(90)]
+    store.run([Put(key, NO_SEAL, LONG, LONG, b"v", 0) for key in keys])
+    by_name = sorted(cluster.servers, key=lambda server: f"127.0.0.1:{server.port}")
+    moved: list[str] = []
+
+    def between(cursor: str) -> None:
+        if not cursor.startswith("2:") or moved:  # the last node is being looked at: its keys move to the first
+            return
+        source, target = by_name[2], by_name[0]
+        ids = [server.call("CLUSTER MYID").split()[1].decode() for server in (source, target)]
+        here = [key for key in keys if _slot(source, key) in _slots(source)]
+        moved.extend(here)
+        for slot in {_slot(source, key) for key in here}:
+            target.call(f"CLUSTER SETSLOT {slot} IMPORTING {ids[0]}")
+            source.call(f"CLUSTER SETSLOT {slot} MIGRATING {ids[1]}")
+            for key in (key for key in here if _slot(source, key) == slot):
+                source.call(f"MIGRATE 127.0.0.1 {target.port} {key} 0 5000")
+            for server in cluster.servers:
+                server.call(f"CLUSTER SETSLOT {slot} NODE {ids[1]}")
+
+    cursors = _sweep(store, "app:job:", between)
+    assert moved
+    assert "0" in cursors[:-1], "it started again"
+    assert {look[0].soft for look in RedisStore(cluster.url).run([Look(key) for key in keys])} == {0}
+
+
+def _slot(server: Server, key: str) -> int:
+    return int(server.call(f"CLUSTER KEYSLOT {key}").strip(b":\r\n"))
+
+
+def _slots(server: Server) -> set[int]:
+    own = next(line for line in server.call("CLUSTER NODES").decode().splitlines() if "myself" in line)
+    found: set[int] = set()
+    for part in own.split()[8:]:
+        if not part.startswith("["):
+            first, _, last = part.partition("-")
+            found |= set(range(int(first), int(last or first) + 1))
+    return found
+
+
+def test_a_primary_is_killed_and_the_others_go_on(cluster: Cluster) -> None:
+    store = RedisStore(cluster.url + "?socket_timeout=1")
+    keys = [f"app:job:{n}" for n in range(60)]
+    store.run([Put(key, NO_SEAL, LONG, LONG, b"v", 0) for key in keys])
+    victim = cluster.servers[1]
+    there = {key for key in keys if _slot(victim, key) in _slots(victim)}
+    victim.kill()
+    for key in keys:
+        if key in there:
+            with pytest.raises(StoreError):
+                one(store, Look(key))
+        else:
+            assert one(store, Look(key))[0].payload == b"v"
+    with pytest.raises(StoreError):  # a sweep that cannot see all of them says so
+        one(store, Scan("app:job:", "0", 1000))
+    victim.restart()
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            found = {key: one(store, Look(key))[0] for key in keys}
+            break
+        except StoreError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert {key for key, seen in found.items() if seen is None} == there
+    store.close()

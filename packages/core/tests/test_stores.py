@@ -33,18 +33,26 @@ from rewarm.steps import (
 )
 from rewarm.stores import Ledger, MemoryStore, Store
 from rewarm.stores.base import (
+    Admit,
+    Backlog,
     Bury,
     Cancel,
     Clear,
+    Enter,
     Exhume,
     Extend,
     Forget,
+    Letter,
     Letters,
+    Overdue,
     Recall,
     Record,
+    Report,
+    Resolve,
     Settle,
     Start,
     Started,
+    Strike,
 )
 from rewarm.stores.base import Verdict as Answer
 
@@ -429,9 +437,10 @@ def test_the_last_ten_errors_are_kept(store: Ledger) -> None:
     assert errors == [f'no. {n}: "é"/\n\ud800' for n in range(3, 13)]
 
 
-def test_a_record_lives_as_long_as_any_step_wanted(store: Ledger) -> None:
-    store.run([Settle("task", "done", "", SHORT), Settle("kept", "done", "", LONG), Cancel("gone", SHORT)])
-    one(store, Settle("kept", "done", "", SHORT))
+def test_a_record_lives_as_long_as_its_last_delivery_wants(store: Ledger) -> None:
+    store.run([Settle("task", "done", "", LONG), Settle("kept", "done", "", SHORT), Cancel("gone", SHORT)])
+    store.run([Settle("task", "done", "", SHORT), Settle("kept", "done", "", LONG)])
+    one(store, Settle("kept", "deferred", "", SHORT))
     one(store, Settle("nobody", "deferred", "", LONG))
     time.sleep(1.5 * SHORT / 1000)
     tasks = "task", "kept", "gone", "nobody"
@@ -440,16 +449,85 @@ def test_a_record_lives_as_long_as_any_step_wanted(store: Ledger) -> None:
 
 def test_dead_letters_are_kept_oldest_first_up_to_a_limit(store: Ledger) -> None:
     assert one(store, Letters("dead")) == []
-    assert [one(store, Bury("dead", f"id{n}", f"letter {n}", 3)) for n in range(4)] == [0, 0, 0, 1]
-    assert one(store, Bury("dead", "id1", "again é\ud800", 3)) == 0
+    assert [one(store, Bury("dead", f"id{n}", "", f"letter {n}", 3)) for n in range(4)] == [0, 0, 0, 1]
+    assert one(store, Bury("dead", "id1", "", "again é\ud800", 3)) == 0
     expected = [("id2", "letter 2"), ("id3", "letter 3"), ("id1", "again é\ud800")]
     assert one(store, Letters("dead")) == expected
     assert one(store, Exhume("dead", "id3")) == "letter 3"
     assert one(store, Exhume("dead", "id3")) is None
-    assert one(store, Bury("dead", "id9", "", 1)) == 2
+    assert one(store, Bury("dead", "id9", "", "", 1)) == 2
     assert one(store, Letters("dead")) == [("id9", "")]
     assert (one(store, Clear("dead")), one(store, Clear("dead"))) == (1, 0)
     assert one(store, Letters("dead")) == []
+
+
+def test_an_entry_has_one_dead_letter_which_goes_when_it_is_refreshed_after_all(store: Ledger) -> None:
+    assert one(store, Bury("dead", "a1", "a", "first", 9)) == one(store, Bury("dead", "b1", "b", "other", 9)) == 0
+    assert one(store, Bury("dead", "a2", "a", "second", 9)) == 0
+    assert one(store, Letters("dead")) == [("b1", "other"), ("a2", "second")]
+    assert (one(store, Letter("dead", "a2")), one(store, Letter("dead", "a1"))) == ("second", None)
+    assert [one(store, Resolve("dead", key)) for key in ("a", "a", "none")] == [True, False, False]
+    assert one(store, Bury("dead", "b1", "c", "moved", 9)) == 0
+    assert [one(store, Resolve("dead", key)) for key in ("b", "c")] == [False, True]
+    assert one(store, Letters("dead")) == []
+
+
+def test_a_letter_that_was_replaced_is_not_taken_out(store: Ledger) -> None:
+    store.run([Bury("dead", "id", "k", "first", 9), Bury("dead", "id", "k", "second", 9)])
+    assert one(store, Exhume("dead", "id", "first")) is None
+    assert one(store, Exhume("dead", "id", "second")) == "second"
+    assert one(store, Resolve("dead", "k")) is False
+
+
+def test_what_goes_beyond_the_limit_is_not_resolved_later(store: Ledger) -> None:
+    store.run([Bury("dead", f"id{n}", f"k{n}", "letter", 2) for n in range(3)])
+    assert [one(store, Resolve("dead", f"k{n}")) for n in range(3)] == [False, True, True]
+
+
+def test_a_journal_gives_out_what_is_overdue_once_and_ever_more_rarely(store: Ledger) -> None:
+    assert one(store, Enter("journal", "late", "payload {é}", 1, 9)) is True
+    assert one(store, Enter("journal", "early", "other", LONG, 9)) is True
+    assert one(store, Backlog("journal")) == 2
+    time.sleep(0.01)
+    assert one(store, Overdue("journal", 50, 9)) == [("late", "payload {é}")]
+    assert one(store, Overdue("journal", 50, 9)) == []
+    time.sleep(0.06)
+    assert one(store, Overdue("journal", 50, 9)) == [("late", "payload {é}")]
+    time.sleep(0.06)
+    assert one(store, Overdue("journal", 50, 9)) == [], "the second pause is twice as long"
+    assert one(store, Enter("journal", "late", "again", 1, 9)) is True
+    time.sleep(0.01)
+    assert one(store, Overdue("journal", 50, 9)) == [("late", "again")]
+    store.run([Strike("journal", "late"), Strike("journal", "late"), Strike("none", "none")])
+    assert one(store, Backlog("journal")) == 1
+
+
+def test_a_journal_is_bounded_and_gives_out_the_longest_overdue_first(store: Ledger) -> None:
+    for n in range(3):
+        assert one(store, Enter("journal", f"id{n}", str(n), 1 + n, 3)) is True
+    assert one(store, Enter("journal", "one more", "", 1, 3)) is False
+    assert one(store, Enter("journal", "id2", "2", 3, 3)) is True, "who is in it may stay"
+    time.sleep(0.02)
+    assert one(store, Overdue("journal", LONG, 2)) == [("id0", "0"), ("id1", "1")]
+
+
+def test_a_gate_lets_one_through_at_a_time(store: Ledger) -> None:
+    every = Admit("gate", 10_000, 0, 0)
+    assert one(store, every) == 0
+    assert 9_000 < one(store, every) <= 10_000
+    assert one(store, every._replace(gate="another")) == 0
+
+
+def test_a_breaker_opens_tries_one_and_closes(store: Ledger) -> None:
+    admit, failed = Admit("gate", 0, 3, 60), Report("gate", False, 3, 60)
+    assert store.run([failed, Report("gate", True, 3, 60), failed, failed]) == [False, False, False, False]
+    assert one(store, admit) == 0
+    assert one(store, failed) is True
+    assert 0 < one(store, admit) <= 60
+    time.sleep(0.08)
+    assert one(store, admit) == 0
+    assert one(store, admit) > 0, "one at a time is tried"
+    assert store.run([failed, Report("gate", True, 3, 60), admit, admit]) == [False, False, 0, 0]
 
 
 # -- memory only ---------------------------------------------------------------------------------------------

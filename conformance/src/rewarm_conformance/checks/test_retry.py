@@ -122,7 +122,7 @@ def test_retry_09(bed: Bed) -> None:
 def test_retry_10(bed: Bed) -> None:
     bed.start()
     # a pause keeps attempt 2 away from the worker's other threads, which are about to die too
-    token = bed.send("cut", PAUSE if DELAY in bed.adapter.capabilities else 0.0).token
+    token = bed.send("cut", PAUSE if DELAY in bed.app.capabilities else 0.0).token
     bed.wait(lambda h: checkers.of(h, "kill", token))
     with bed.supervised():
         bed.wait(lambda h: checkers.ends(h, token, "done"), ARRIVAL + bed.recovery)

@@ -218,7 +218,7 @@ def test_store_12(store: Store, key: str) -> None:
     one(store, Cancel(f"{key}2", LONG))
     judge(checkers.same("a cancelled task", Answer.CANCELLED, one(store, start._replace(task=f"{key}2")).verdict))
     for number in range(3):
-        one(store, Bury(f"{key}dead", str(number), f"letter {number}", 2))
+        one(store, Bury(f"{key}dead", str(number), "", f"letter {number}", 2))
     letters = [tuple(letter) for letter in one(store, Letters(f"{key}dead"))]
     judge(checkers.same("the dead letters", [("1", "letter 1"), ("2", "letter 2")], letters))
 

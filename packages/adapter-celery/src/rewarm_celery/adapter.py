@@ -10,6 +10,7 @@ from typing import Any, ClassVar, cast
 
 from celery import Celery, current_app, shared_task
 from celery.exceptions import Reject
+from celery.signals import worker_ready
 
 from rewarm import Adapter, Capability, ConfigurationError, Finding, NotAcknowledged, Rewarm, Route
 from rewarm.adapter import ENTRY, process_apps
@@ -30,6 +31,11 @@ def run(task: Any, payload: str) -> None:
     except NotAcknowledged as error:
         time.sleep(1.0)  # the broker hands it out again at once: do not spin
         raise Reject(error, requeue=True) from error
+
+
+def attend(sender: Any, **_: Any) -> None:
+    """A worker has started."""
+    CeleryAdapter(sender.app).attend()
 
 
 class CeleryAdapter(Adapter):
@@ -57,6 +63,7 @@ class CeleryAdapter(Adapter):
     def install(self) -> None:
         register = shared_task if self.given is None else self.given.task
         register(**OPTIONS)(run)
+        worker_ready.connect(attend, dispatch_uid=ENTRY)
 
     @property
     def transport(self) -> str:

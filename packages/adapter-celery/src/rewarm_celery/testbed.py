@@ -58,6 +58,15 @@ class CeleryRedis(Testbed):
         native.conf.task_always_eager = True
 
 
+class CeleryRescue(CeleryRedis):
+    """The journal, and not the visibility timeout of an hour, brings back what Redis or a killed worker held."""
+
+    rescue = 3.0
+    redelivery_seconds = 8.0
+    loss_windows: Mapping[str, str] = {}
+    extra: ClassVar[dict[str, Any]] = {"broker_transport": "rewarm_celery.transport:RedisTransport"}
+
+
 class CeleryRabbit(CeleryRedis):
     """Classic queues, with priorities."""
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any, ClassVar
 
+from django.apps import apps
 from django.db import connections
 from django.utils import timezone
 from django_q.brokers import Broker, get_broker
@@ -22,6 +23,11 @@ PATH = "rewarm_djangoq.run"
 """What django-q2 calls: a dotted path, so that producers import no worker code."""
 
 ONCE = {"save": False, "ack_failure": True}  # a dead task is shown as failed and not delivered again
+
+
+def attend(**_: Any) -> None:
+    """A worker has started."""
+    DjangoQAdapter().attend()
 
 
 class DjangoQAdapter(Adapter):
@@ -41,7 +47,10 @@ class DjangoQAdapter(Adapter):
         return process_apps
 
     def install(self) -> None:
-        pass  # nothing to register: django-q2 imports the path
+        if apps.ready:  # nothing else to register: django-q2 imports the path
+            from django_q.signals import post_spawn  # needs models
+
+            post_spawn.connect(attend, dispatch_uid=PATH)
 
     @property
     def orm(self) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import MutableMapping
 from typing import Any, ClassVar
 
 import dramatiq.broker
-from dramatiq import Actor, Broker, JSONEncoder, Message, get_encoder
+from dramatiq import Actor, Broker, JSONEncoder, Message, Middleware, get_encoder
 from dramatiq.brokers.stub import StubBroker
 
 from rewarm import Adapter, Capability, ConfigurationError, Finding, Rewarm, Route
@@ -17,6 +17,13 @@ from rewarm.adapter import ENTRY
 from .doctor import examine
 
 LEVELS = {"high": 9, "normal": 5, "low": 1}
+
+
+class Attendance(Middleware):
+    """Tells the applications that a worker has started."""
+
+    def after_worker_boot(self, broker: Broker, worker: Any) -> None:
+        DramatiqAdapter(broker).attend()
 
 
 class DramatiqAdapter(Adapter):
@@ -50,6 +57,7 @@ class DramatiqAdapter(Adapter):
         Actor(
             self.insist, broker=self.broker, actor_name=ENTRY, queue_name=self.queue, priority=0, options=options
         )  # fmt: skip
+        self.broker.add_middleware(Attendance())
         if self.rabbit is not None:
             os.register_at_fork(after_in_child=self._forget_connections)
 

@@ -44,6 +44,7 @@ class HueyAdapter(Adapter):
         for huey in self.queues.values():
             if "_rewarm_entry" not in huey.__dict__:
                 huey._rewarm_entry = huey.task(retries=0)(_entry(huey))
+                huey.on_startup(ENTRY)(HueyAdapter(huey).attend)
 
     @property
     def capabilities(self) -> frozenset[Capability]:  # type: ignore[override]

@@ -70,3 +70,11 @@ class HueyAck(HueyRedis):
 
     def make(self, namespace: str) -> Any:
         return AckRedisHuey(namespace, url=self.url, lease=2.0, serializer=JSONSerializer())
+
+
+class HueyRescue(HueyRedis):
+    """Stock huey, whose losses the journal makes good."""
+
+    rescue = 3.0
+    redelivery_seconds = 8.0
+    loss_windows: Mapping[str, str] = {}

@@ -16,10 +16,11 @@ from .errors import (
     SerializeError,
     StoreError,
     TaskDead,
+    Throttled,
 )
 from .job import AsyncJob, BoundJob, Job
-from .receipt import Receipt
-from .retry import Retry
+from .receipt import Receipt, Report
+from .retry import Breaker, Retry
 from .task import Route, Task
 from .worker import Outcome
 
@@ -29,6 +30,7 @@ __all__ = [
     "AsyncJob",
     "BlockingCall",
     "BoundJob",
+    "Breaker",
     "Capability",
     "ConfigurationError",
     "DuplicateJob",
@@ -42,6 +44,7 @@ __all__ = [
     "PayloadError",
     "Read",
     "Receipt",
+    "Report",
     "Retry",
     "Rewarm",
     "RewarmError",
@@ -51,4 +54,5 @@ __all__ = [
     "StoreError",
     "Task",
     "TaskDead",
+    "Throttled",
 ]

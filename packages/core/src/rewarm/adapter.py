@@ -63,15 +63,20 @@ class ProcessTable(dict[str, "Rewarm"]):
     searched: str | None = None
 
     def __missing__(self, name: str) -> Rewarm:
-        if self.searched != (paths := os.environ.get("REWARM_APP", "")):
-            from .registry import named_apps
-
-            self.searched = paths
-            for app in named_apps(paths):
-                self.setdefault(app.name, app)
-            if name in self:
-                return self[name]
+        if self.search() and name in self:
+            return self[name]
         raise KeyError(name)
+
+    def search(self) -> bool:
+        """Add what REWARM_APP names -> whether it has been looked at now."""
+        if self.searched == (paths := os.environ.get("REWARM_APP", "")):
+            return False
+        from .registry import named_apps
+
+        self.searched = paths
+        for app in named_apps(paths):
+            self.setdefault(app.name, app)
+        return True
 
 
 process_apps = ProcessTable()
@@ -161,7 +166,15 @@ class Adapter(ABC):
 
     def deliver(self, payload: str) -> None:
         """The worker entry. Returning acknowledges; TaskDead and NotAcknowledged are for the queue."""
-        settle(self.find(payload).run(payload))
+        app = self.find(payload)
+        app.runtime.attend()
+        settle(app.run(payload))
+
+    def attend(self) -> None:
+        """A worker has started, says the queue's own hook: its applications now do what needs no task (`rescue`)."""
+        process_apps.search()
+        for app in {**process_apps, **self.apps}.values():
+            app.runtime.attend()
 
     def insist(self, payload: str) -> None:
         """`deliver` for queues that cannot hand a message back: what could be neither queued nor buried is tried
@@ -175,7 +188,9 @@ class Adapter(ABC):
 
     async def adeliver(self, payload: str) -> None:
         """`deliver` for queues whose workers run coroutines."""
-        settle(await self.find(payload).arun(payload))
+        app = self.find(payload)
+        app.runtime.attend()
+        settle(await app.arun(payload))
 
 
 def settle(outcome: Outcome) -> None:

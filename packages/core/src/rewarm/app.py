@@ -8,11 +8,13 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
 
 from . import events, freshness, worker
-from .adapter import Adapter
+from . import rescue as rescuing
+from .adapter import Adapter, Capability
 from .batch import Batch
 from .binding import bind
 from .codec import Codec
@@ -45,6 +47,8 @@ class Rewarm:
     on_store_error: a read "load"s, storing nothing, or "raise"s.
     on_enqueue_error: what reads and fenced invalidations do when the queue refuses: "log", "raise" or "inline".
     transactions: an object with `active()` and `on_commit(function)`.
+    rescue: seconds after which a task that has not ended is sent again; None: the queue loses none.
+    sweep_rate: keys per second that a sweep invalidates at most.
 
     Nothing connects and no thread starts before first use. Raises ConfigurationError.
     """
@@ -61,6 +65,8 @@ class Rewarm:
         on_store_error: str = "load",
         on_enqueue_error: str = "log",
         transactions: Transactions | None = None,
+        rescue: float | timedelta | None = None,
+        sweep_rate: float | None = None,
     ) -> None:
         if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_.-]*", name):
             raise ConfigurationError(f"{name!r} is no application name: use [a-z][a-z0-9_.-]*")
@@ -76,6 +82,7 @@ class Rewarm:
         self.configure(
             store=store, adapter=adapter, ledger=ledger, routes=routes or {}, signing_keys=signing_keys,
             on_store_error=on_store_error, on_enqueue_error=on_enqueue_error, transactions=transactions,
+            rescue=rescue, sweep_rate=sweep_rate,
         )  # fmt: skip
 
     def __repr__(self) -> str:
@@ -265,6 +272,24 @@ class Rewarm:
         """`run` on the running event loop."""
         outcome: Outcome = (await self.runtime.adrive(worker.deliver(self.runtime, payload))).outcome
         return outcome
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What this application's tasks can count on: its queue's capabilities, and what `rescue` adds."""
+        return self.runtime.capabilities
+
+    def rescue(self) -> int:
+        """Send again what the queue has lost -> how many tasks. Nothing without `Rewarm(rescue=...)`.
+
+        Workers do so by themselves. Raises StoreError, EnqueueError.
+        """
+        rescued: int = self.runtime.drive(rescuing.rescue(self.runtime))
+        return rescued
+
+    async def arescue(self) -> int:
+        """`rescue` on the running event loop."""
+        rescued: int = await self.runtime.adrive(rescuing.rescue(self.runtime))
+        return rescued
 
     def close(self) -> None:
         """Give local tasks 5 s to end, then close connections. The next use opens them again."""

@@ -83,6 +83,8 @@ class Target(Protocol):
     @property
     def place(self) -> int: ...  # how long a queued refresh holds its place
     @property
+    def throttle(self) -> int: ...  # how long readers who have a value leave a source alone that has failed
+    @property
     def stamp_ttl(self) -> int: ...
     @property
     def empty(self) -> Any: ...

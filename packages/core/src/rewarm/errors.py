@@ -37,6 +37,17 @@ class EnqueueError(RewarmError, ConnectionError):
     """The queue did not accept a task."""
 
 
+class Throttled(RewarmError):
+    """A source is not asked now: its job's `rate` or `breaker` forbids it, or it rests after a failure (`throttle`).
+
+    `retry_after`: seconds until it may be asked.
+    """
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class OutcomeTimeout(RewarmError, TimeoutError):
     """A task had not ended within the time that `Receipt.outcome` was given."""
 

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
+from .redact import redact
 from .task import Task
 
 
@@ -121,6 +122,31 @@ class Buried(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rescued(Event):
+    """A task that had not ended in time was sent again."""
+
+    level = logging.WARNING
+    task: Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RescueFailed(Event):
+    """The journal could not be looked through; it will be tried again."""
+
+    level = logging.WARNING
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tripped(Event):
+    """A job's breaker has opened: its source is left alone for `seconds`."""
+
+    level = logging.WARNING
+    job: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Swept(Event):
     """One slice of a sweep is done."""
 
@@ -147,4 +173,4 @@ def describe(event: Event) -> str:
             shown.append(f"{value.kind} {value.job or ''} {value.id} (attempt {value.attempt})".replace("  ", " "))
         elif name != "app":
             shown.append(f"{name}={value!r}")
-    return f"{type(event).__name__}: {', '.join(shown)}"
+    return redact(f"{type(event).__name__}: {', '.join(shown)}")

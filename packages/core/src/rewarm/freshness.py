@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from .effects import Flow, Load, Loaded, Packed, Send, Target, Wait
-from .errors import EnqueueError, StoreError
+from .errors import EnqueueError, StoreError, Throttled
 from .steps import (
     NO_SEAL,
     Acquire,
@@ -79,16 +79,26 @@ def spare(t: Target, seen: Seen | None, stamps: Sequence[bytes | None]) -> Found
     return Found(STALE, value, seen, seen.leased)
 
 
+def at_rest(t: Target, seen: Seen | None, last: Found | None) -> Found | None:
+    """`last`, which may be served if the load failed, while the source is not asked again: it has just failed."""
+    if last is None or seen is None or not seen.resting:
+        return None
+    wait = (seen.due - seen.now) / 1000
+    return last._replace(error=Throttled(f"the load of {t.key} has failed; the next is in {wait:.1f} s", wait))
+
+
 def read(t: Target) -> Flow[Found]:
     """A read: one round trip if fresh. Raises what the load raises, and StoreError by policy."""
     found = last = None
     try:
         ((seen, stamps),) = yield [Look(t.key, t.stamps)]
         if (found := judge(t, seen, stamps)) is not None:
-            if found.refreshing or (found.state == HIT and not t.early(seen)) or t.transactional:
+            if seen.leased or seen.resting or (found.state == HIT and not t.early(seen)) or t.transactional:
                 return found
             return found._replace(refreshing=(yield from nudge(t, seen)))
         last = spare(t, seen, stamps)
+        if (rested := at_rest(t, seen, last)) is not None:
+            return rested
         if t.queues_on_miss and not t.transactional:
             return (yield from queue_on_miss(t, seen))
         granted = None if t.transactional else (yield from elect(t, seen))
@@ -130,7 +140,8 @@ def elect(t: Target, seen: Seen | None) -> Flow[Found | tuple[Grant, tuple[bytes
             waited += yield Wait(turn, min(t.patience - waited, busy))
         turn += 1
         ((seen, now),) = yield [Look(t.key, t.stamps)]
-        if (found := judge(t, seen, now)) is not None:
+        found = judge(t, seen, now) or at_rest(t, seen, spare(t, seen, now))
+        if found is not None:
             return found
 
 
@@ -160,8 +171,9 @@ class Rider:
         return []
 
     def failed(self, error: BaseException) -> tuple[int, list[Step]]:
-        """For how long (ms) to hold the place after a failed load, and the steps sent then."""
-        return 1, []
+        """For how long (ms) to hold the place after a failed load, 0: the source rests as long as its job says; and
+        the steps sent then."""
+        return 0, []
 
 
 NOBODY = Rider()
@@ -183,7 +195,7 @@ def load(t: Target, grant: Grant, stamps: Sequence[bytes], rider: Rider = NOBODY
     elif got.error is not None:
         t.failed(got.error)
         hold, marks = rider.failed(got.error)
-        steps = [Release(t.key, grant.born, grant.n, hold), *marks]
+        steps = [Release(t.key, grant.born, grant.n, hold or t.throttle), *marks]
     else:
         steps = [Release(t.key, grant.born, grant.n, 1), *rider.last()]
     try:
@@ -213,7 +225,7 @@ def requeue(t: Target) -> Flow[None]:
     try:
         ((seen, stamps),) = yield [Look(t.key, t.stamps)]
         found = judge(t, seen, stamps)
-        if found is not None and found.state == STALE and not found.refreshing:
+        if found is not None and found.state == STALE and not (seen.leased or seen.resting):
             yield from nudge(t, seen)
     except StoreError as error:  # the read was answered long ago: the commit has nothing to do with it
         if t.on_store_error == "raise":
@@ -239,6 +251,8 @@ def send(t: Target, message: Send, on_error: str) -> Flow[bool]:
 def queue_on_miss(t: Target, seen: Seen | None) -> Flow[Found]:
     """No value, and the job does not load in the reader: queue it and answer with the empty value."""
     granted = None
+    if seen is not None and seen.resting:
+        return Found(MISS, t.empty, None, False, empty=True)
     if seen is None or not seen.leased:
         (granted,) = yield [Reserve(t.key, seen.p if seen else 0, t.place)]
     queued = True
@@ -346,11 +360,12 @@ class Slice(NamedTuple):
 def sweep(prefix: str, cursor: str, run: str, count: int) -> Flow[Slice]:
     """Mark one slice of the entries under a literal prefix.
 
-    The cursor moves on only after the marks. A changed run id starts again: the old cursor meant nothing there.
+    The cursor moves on only after the marks. A changed run id starts again: the old cursor meant nothing there. So does
+    a page that names none: keys may have moved while it was looked for.
     """
     (page,) = yield [Scan(prefix, cursor, count)]
     if page.keys:
         yield [Mark(key) for key in page.keys]
-    if cursor != "0" and page.run != run:
+    if not page.run or (cursor != "0" and page.run != run):
         return Slice("0", page.run, len(page.keys))
     return Slice(None if page.cursor == "0" else page.cursor, page.run, len(page.keys))

@@ -129,7 +129,7 @@ class Gathered:
         entries = [[one.target.job.name, one.target.job.signature.encode(one.target.values)] for one in warm]
         for start in range(0, max(len(names), len(entries)), LIMIT):
             args: dict[str, Any] = {**sort(names[start : start + LIMIT]), "refresh": entries[start : start + LIMIT]}
-            task = runtime.routed(runtime.new_task("invalidate", args))
+            task = runtime.sender.route(runtime.new_task("invalidate", args))
             for receipt in (*receipts, *(one.receipt for one in warm)):
                 receipt.id = task.id
             yield Resend(task, 0.0)

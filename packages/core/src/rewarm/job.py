@@ -14,7 +14,7 @@ from .errors import ArgumentError
 from .gather import Gathered
 from .policies import DEFAULTS, Policy, Templates
 from .receipt import Receipt
-from .retry import Retry
+from .retry import Breaker, Retry
 from .serializers import Serializer, resolve
 from .signature import Signature
 from .target import Target
@@ -47,6 +47,9 @@ class Policies(TypedDict, total=False):
     cache_if: bool | Callable[..., bool]
     jitter: float | Callable[..., float]
     early: float | Callable[..., float]
+    throttle: Seconds
+    rate: float | Callable[..., float | None] | None
+    breaker: Breaker | Callable[..., Breaker | None] | None
     normalize: Callable[..., dict[str, Any]] | None
     key: str | Callable[..., str] | None
     version: int
@@ -279,7 +282,7 @@ class BoundJob(Generic[P, R]):
     def _sweeping(self, leading: tuple[Any, ...]) -> tuple[Gathered, Receipt]:
         args = {"prefix": self.prefix + self._leading(leading), "cursor": "0", "run": "", "slice": 0}
         gathered, runtime = Gathered(self.app), self.app.runtime
-        return gathered, gathered.sweep(runtime.routed(runtime.new_task("sweep", args, self.name)))
+        return gathered, gathered.sweep(runtime.sender.route(runtime.new_task("sweep", args, self.name)))
 
     def _leading(self, leading: tuple[Any, ...]) -> str:
         if self._plain_key:

@@ -10,7 +10,7 @@ from types import NoneType
 from typing import Any, Final
 
 from .errors import ConfigurationError
-from .retry import Retry, seconds
+from .retry import Breaker, Retry, seconds
 from .settings import route_of
 from .task import Route
 
@@ -30,6 +30,9 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "cache_if": True,
     "jitter": 0.0,
     "early": 0.0,
+    "throttle": 10.0,
+    "rate": None,
+    "breaker": None,
     "normalize": None,
     "key": None,
     "version": 1,
@@ -45,6 +48,7 @@ EXPECTED: Final[Mapping[str, tuple[Any, str]]] = {  # what a fixed value is, and
     "retry": (Retry, "a Retry"),
     "route": ((Route, Mapping, NoneType), "a Route, or a dict with queue, priority, options"),
     "cache_if": (bool, "a callable"),
+    "breaker": ((Breaker, NoneType), "a Breaker"),
     "normalize": (NoneType, "a callable"),
     "key": ((str, NoneType), "a template, or a callable"),
 }
@@ -88,7 +92,7 @@ class Policy:
         try:
             if self.name in ("ttl", "lease", "timeout"):
                 milliseconds(given)
-            elif self.name in ("stale_while_revalidate", "stale_if_error", "wait"):
+            elif self.name in ("stale_while_revalidate", "stale_if_error", "wait", "throttle"):
                 milliseconds(given, least=0)
             elif self.name in CHOICES and given not in CHOICES[self.name]:
                 raise ConfigurationError(f"is {given!r}, none of {', '.join(map(repr, CHOICES[self.name]))}")
@@ -96,6 +100,8 @@ class Policy:
                 raise ConfigurationError(f"is {given!r}: a share of ttl, 0 <= jitter < 1")
             elif self.name == "early" and given < 0:
                 raise ConfigurationError(f"is {given!r}: a beta of at least 0")
+            elif self.name == "rate" and given is not None and not 0 < given < float("inf"):
+                raise ConfigurationError(f"is {given!r}: give loads per second, or None")
             elif self.name == "version" and (type(given) is not int or given < 1):
                 raise ConfigurationError(f"is {given!r}: a whole number, counted from 1")
             elif self.name == "serializer" and given not in ("json", "pickle") and not _serializes(given):

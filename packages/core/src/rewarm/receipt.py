@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from .effects import Flow
 from .errors import OutcomeTimeout
 from .runtime import task_id
-from .steps import Drop, Look
+from .steps import Drop, Look, Seen
 from .stores.base import Cancel, Recall
 from .target import Target
 from .worker import KEEP, Outcome
@@ -25,6 +26,15 @@ NAMES: dict[str, Status] = {
 ENDS = {
     "done": Outcome.DONE, "skipped": Outcome.SKIPPED, "cancelled": Outcome.SKIPPED, "dead": Outcome.DEAD,
 }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a user may be told of a task: its status, its attempts so far (0: none has begun) and the last error."""
+
+    status: Status
+    attempt: int = 0
+    error: str = ""
 
 
 class Receipt:
@@ -48,14 +58,23 @@ class Receipt:
         self.id = id or task_id(target.key, *place)
 
     def status(self) -> Status:
-        """Where the task is. `unknown`: nothing is known of it any more (records are kept for a day)."""
-        status: Status = self._app.runtime.drive(self._asking())
-        return status
+        """Where the task is. `unknown`: nothing is known of it any more (of a refresh that has ended well for 10
+        minutes, of other tasks for a day)."""
+        return self.report().status
 
     async def astatus(self) -> Status:
         """`status` on the running event loop."""
-        status: Status = await self._app.runtime.adrive(self._asking())
-        return status
+        return (await self.areport()).status
+
+    def report(self) -> Report:
+        """Where the task is, after how many attempts, and what went wrong in the last one."""
+        report: Report = self._app.runtime.drive(self._asking())
+        return report
+
+    async def areport(self) -> Report:
+        """`report` on the running event loop."""
+        report: Report = await self._app.runtime.adrive(self._asking())
+        return report
 
     def outcome(self, timeout: float = 30) -> Outcome:
         """Wait until the task has ended, for at most `timeout` seconds. Raises OutcomeTimeout."""
@@ -88,20 +107,21 @@ class Receipt:
             raise OutcomeTimeout(f"{self.kind} {self.id} has not ended within {timeout} s; it is {status}")
         return min(pause * 1.5, 0.1, left)
 
-    def _asking(self) -> Flow[Status]:
+    def _asking(self) -> Flow[Report]:
         if self._ended or not self.id:
-            return self._ended or "queued"
+            return Report(self._ended or "queued")
         target = self._target
         steps: list[Any] = [Recall(self._app.runtime.record(self.id))]
         record, *looked = yield [*steps, Look(target.key)] if target else steps
-        if record is not None:
-            if record.cancelled and record.status not in ("done", "skipped", "dead"):
-                return "cancelled"
-            if record.status:
-                return NAMES.get(record.status, "unknown")
-        if not looked:
-            return "queued"
-        seen = looked[0][0]
+        seen = looked[0][0] if looked else None
+        if record is None or not (record.status or record.cancelled):
+            return Report(self._placed(seen) if looked else "queued")
+        over = record.status in ("done", "skipped", "dead")
+        status = "cancelled" if record.cancelled and not over else NAMES.get(record.status, "unknown")
+        return Report(status, record.attempt, record.errors[-1] if record.errors else "")
+
+    def _placed(self, seen: Seen | None) -> Status:
+        """What the entry's header says of a task that the ledger does not know."""
         if seen is None or seen.born != self._born:
             return "unknown"
         if seen.q == self._place:

@@ -1,4 +1,4 @@
-"""Retry: which errors, how often, how long to wait. Pure arithmetic."""
+"""Retry and Breaker: which errors, how often, how long to wait. Pure arithmetic."""
 
 from __future__ import annotations
 
@@ -66,6 +66,21 @@ class Retry:
         except OverflowError:
             ceiling = seconds(self.cap)
         return uniform(floor, max(floor, ceiling))
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """A circuit breaker (Nygard, "Release It!", 2007): after `failures` loads of a job that failed in a row, its source
+    is left alone for `pause` (seconds or timedelta); then one load at a time is tried until one succeeds."""
+
+    failures: int = 5
+    pause: float | timedelta = 30.0
+
+    def __post_init__(self) -> None:
+        if type(self.failures) is not int or self.failures < 1:
+            raise ConfigurationError(f"Breaker(failures={self.failures!r}): give a whole number of at least 1")
+        if not 0.001 <= seconds(self.pause) < 2**40:
+            raise ConfigurationError(f"Breaker(pause={self.pause!r}): give more than 0 seconds")
 
 
 def seconds(time: float | timedelta) -> float:

@@ -18,13 +18,16 @@ from .background import Heart, LoopThread
 from .drivers import adrive, drive
 from .eager import Eager
 from .effects import Flow, Load, Loaded, Send, Wait
-from .errors import EnqueueError
 from .freshness import Found
+from .gates import gate_of
 from .local import GRACE, AsyncioAdapter
-from .retry import Retry
+from .policies import DEFAULTS, milliseconds
+from .rescue import Repost, Rescuer
+from .retry import Retry, seconds
+from .sending import Sender
 from .steps import Renew, Step
 from .stores.base import STEPS as LEDGER_STEPS
-from .stores.base import Backend, Ledger, Store
+from .stores.base import Backend, Extend, Ledger, Store
 from .target import Target
 from .task import VERSION, Task
 
@@ -41,8 +44,10 @@ class Runtime:
     def __init__(self, app: Rewarm, store: Store, ledger: Ledger, adapter: Adapter) -> None:
         self.app, self.store, self.ledger, self.adapter = app, store, ledger, adapter
         self.name, self.signing_keys, self.emit = app.name, app.settings.signing_keys, app.emit
-        self.dead_key = f"{app.name}::dead"
+        self.dead_key, self.journal = f"{app.name}::dead", f"{app.name}::journal"
+        self.patience = round(seconds(app.settings.rescue) * 1000) if app.settings.rescue else 0  # ms; 0: no journal
         self.heart, self.loop, self.eager = Heart(), LoopThread(), Eager(self)
+        self.sender, self.rescuer = Sender(self), Rescuer(self)
         self.bypass = False  # every read loads
         self.one_server = cast(object, ledger) is store
 
@@ -81,7 +86,11 @@ class Runtime:
                 time.sleep(pause(effect))
                 return elapsed(began)
             case Send() | worker.Resend():
-                return self.enqueue(*self.outgoing(effect))
+                return self.sender.send(*self.outgoing(effect))
+            case Repost(task):
+                return self.sender.repost(self.sender.follow(task, self._policy(task, "route")))
+            case worker.Pace(seconds):
+                return time.sleep(seconds)
             case worker.Warm():
                 return self.drive(freshness.queue(self.target_of(effect.job, effect.args), 0, None, "drop"))
         raise AssertionError(f"no such effect: {effect!r}")
@@ -95,7 +104,11 @@ class Runtime:
                 await asyncio.sleep(pause(effect))
                 return elapsed(began)
             case Send() | worker.Resend():
-                return await self.aenqueue(*self.outgoing(effect))
+                return await self.sender.asend(*self.outgoing(effect))
+            case Repost(task):
+                return await self.sender.arepost(self.sender.follow(task, self._policy(task, "route")))
+            case worker.Pace(seconds):
+                return await asyncio.sleep(seconds)
             case worker.Warm():
                 return await self.adrive(freshness.queue(self.target_of(effect.job, effect.args), 0, None, "drop"))
         raise AssertionError(f"no such effect: {effect!r}")
@@ -107,24 +120,38 @@ class Runtime:
         return await adrive(flow, self)
 
     def _load(self, effect: Load) -> Loaded:
-        target, began = cast(Target, effect.target), time.monotonic()
-        job, values = target.job, target.values
+        target = cast(Target, effect.target)
+        gate = gate_of(target)
+        if gate and (refusal := gate.refusal(*self.ledger.run([gate.admit]))):
+            return Loaded(None, 0, "raised", refusal)
+        job, values, began = target.job, target.values, time.monotonic()
         try:
             with self._renewing(effect):
                 value = self.loop.run(job.acall(values)) if job.is_async else job.call(values)
         except BaseException as error:
-            return Loaded(None, elapsed(began), "raised", error)
-        return Loaded(value, elapsed(began))
+            got = Loaded(None, elapsed(began), "raised", error)
+        else:
+            got = Loaded(value, elapsed(began))
+        if gate and (steps := gate.report(got.error)):
+            gate.reported(self.ledger.run(steps))
+        return got
 
     async def _aload(self, effect: Load) -> Loaded:
-        target, began = cast(Target, effect.target), time.monotonic()
-        job, values = target.job, target.values
+        target = cast(Target, effect.target)
+        gate = gate_of(target)
+        if gate and (refusal := gate.refusal(*await self.ledger.arun([gate.admit]))):
+            return Loaded(None, 0, "raised", refusal)
+        job, values, began = target.job, target.values, time.monotonic()
         try:
             with self._renewing(effect):
                 value = await (job.acall(values) if job.is_async else asyncio.to_thread(job.call, values))
         except BaseException as error:
-            return Loaded(None, elapsed(began), "raised", error)
-        return Loaded(value, elapsed(began))
+            got = Loaded(None, elapsed(began), "raised", error)
+        else:
+            got = Loaded(value, elapsed(began))
+        if gate and (steps := gate.report(got.error)):
+            gate.reported(await self.ledger.arun(steps))
+        return got
 
     def _renewing(self, effect: Load) -> AbstractContextManager[Any]:
         if not effect.n:
@@ -132,6 +159,11 @@ class Runtime:
         t, lease = effect.target, effect.target.lease
         renew = Renew(t.key, effect.born, effect.n, lease)
         return self.heart.beating(lambda: self.store.run([renew]), lease / 3000, t.place / 1000)
+
+    def holding(self, record: str, claim: int) -> AbstractContextManager[Any]:
+        """A context that keeps a task's claim (ms) alive for ten times as long."""
+        extend = Extend(record, claim)
+        return self.heart.beating(lambda: self.ledger.run([extend]), claim / 3000, claim / 100)
 
     # --- reads
 
@@ -195,7 +227,12 @@ class Runtime:
             return None
         job = self.app.jobs[task.job or ""]
         policy = job.policies[name]
-        return policy.fixed if policy.function is None else policy(job.signature.decode(task.args))
+        if policy.function is None:
+            return policy.fixed
+        try:
+            return policy(job.signature.decode(task.args))
+        except Exception:  # arguments that no longer fit are told when the job itself wants them
+            return DEFAULTS[name]
 
     def target(self, task: Task) -> Target:
         return self.target_of(task.job or "", task.args)
@@ -215,64 +252,38 @@ class Runtime:
     def new_task(self, kind: str, args: dict[str, Any], job: str | None = None) -> Task:
         return Task(id=uuid4().hex, app=self.name, kind=kind, job=job, args=args, enqueued_at=self.now())
 
-    def renew(self, task: Task, args: dict[str, Any]) -> Task:
+    def renew(self, task: Task, args: dict[str, Any], delay: float) -> Task:
         """The next task of a chain: same id and route, other arguments, a new attempt budget and signature."""
-        return replace(task, args=args, attempt=1, due=None, sig=None, enqueued_at=self.now())
+        due = self.now() + delay if delay else None
+        return replace(task, args=args, attempt=1, due=due, sig=None, enqueued_at=self.now())
+
+    def sweep_pause(self, keys: int) -> float:
+        """Seconds before the next slice of a sweep that has just marked so many keys."""
+        rate = self.app.settings.sweep_rate
+        return keys / rate if rate else 0.0
+
+    def rest(self, task: Task) -> int:
+        """Milliseconds for which readers leave a task's source alone that has failed for good."""
+        throttle = self._policy(task, "throttle")
+        return milliseconds(throttle, least=0) if throttle else 0
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What the queue can promise, and what the journal adds to it."""
+        adds = {Capability.DELAY, Capability.REDELIVERY} if self.patience else set()
+        return self.adapter.capabilities | adds
 
     def outgoing(self, effect: Any) -> tuple[Task, float]:
         if isinstance(effect, worker.Resend):
-            task = effect.task
-            return replace(task, options=self.app.route(task, None, self._policy(task, "route")).options), effect.delay
+            return self.sender.follow(effect.task, self._policy(effect.task, "route")), effect.delay
         target, delay = effect.target, effect.delay / 1000
         task = self.refresh_task(target, effect.born, effect.q, delay, effect.id)
-        return self.routed(task, effect.route, target.policy("route")), delay
+        return self.sender.route(task, effect.route, target.policy("route")), delay
 
-    def routed(self, task: Task, asked: Any = None, job: Any = None) -> Task:
-        """A new task with its route: as asked, else the host's, else the job's, else the kind's."""
-        route = self.app.route(task, asked, job)
-        return replace(task, queue=route.queue, priority=route.priority, options=route.options)
-
-    def enqueue(self, task: Task, delay: float) -> None:
-        """Hand a task to the queue. Raises EnqueueError, with an event."""
-        if self.adapter.eager:
-            self.eager.run(task)
-            return
-        payload, hop = self._posted(task, delay)
-        try:
-            self.adapter.enqueue(payload, route=task.route, delay=hop)
-        except Exception as error:
-            raise self._refused(task, error) from error
-        self.emit(events.Enqueued(app=self.name, task=task, delay=delay))
-
-    async def aenqueue(self, task: Task, delay: float) -> None:
-        if self.adapter.eager:
-            await self.eager.arun(task)
-            return
-        payload, hop = self._posted(task, delay)
-        try:
-            if self.adapter.in_process:
-                self.adapter.enqueue(payload, route=task.route, delay=hop)
-            else:  # a queue's client may block on its socket
-                await asyncio.to_thread(self.adapter.enqueue, payload, route=task.route, delay=hop)
-        except Exception as error:
-            raise self._refused(task, error) from error
-        self.emit(events.Enqueued(app=self.name, task=task, delay=delay))
-
-    def _posted(self, task: Task, delay: float) -> tuple[str, float]:
-        """The payload, and how far its next hop goes."""
-        hop = max(0.0, delay)
-        if hop and Capability.DELAY not in self.adapter.capabilities:
-            error = EnqueueError(f"queue {self.adapter.name!r} cannot delay, and a task must not run early")
-            raise self._refused(task, error)
-        if self.adapter.max_hop is not None:
-            hop = min(hop, self.adapter.max_hop)
-        return task.dumps(self.signing_keys), hop
-
-    def _refused(self, task: Task, error: Exception) -> EnqueueError:
-        self.emit(events.EnqueueFailed(app=self.name, task=task, error=error))
-        if isinstance(error, EnqueueError):
-            return error
-        return EnqueueError(f"queue {self.adapter.name!r} did not take {task.kind} {task.id}: {error}")
+    def attend(self) -> None:
+        """This process works for the application: it rescues too, if tasks are rescued."""
+        if self.patience:
+            self.rescuer.start()
 
     async def aclose(self) -> None:
         """`close`; what belongs to the running loop is closed on it."""
@@ -284,6 +295,7 @@ class Runtime:
         await asyncio.to_thread(self.close)
 
     def close(self) -> None:
+        self.rescuer.close()
         self.adapter.close()
         self.heart.close()
         self.loop.close()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any, Protocol
 
 from . import registry
 from .adapter import Adapter
 from .errors import ConfigurationError
+from .retry import seconds
 from .task import Route, signing_key
 
 CHOICES = {"on_store_error": ("load", "raise"), "on_enqueue_error": ("log", "raise", "inline")}
@@ -34,6 +36,8 @@ class Settings:
     on_store_error: str = "load"
     on_enqueue_error: str = "log"
     transactions: Transactions | None = None
+    rescue: float | timedelta | None = None
+    sweep_rate: float | None = None
 
 
 def settings_from(settings: Settings, given: Mapping[str, Any]) -> Settings:
@@ -52,6 +56,15 @@ def settings_from(settings: Settings, given: Mapping[str, Any]) -> Settings:
         changes["signing_keys"] = tuple(map(signing_key, changes["signing_keys"]))
     if "routes" in changes:
         changes["routes"] = {pattern: _checked(pattern, route) for pattern, route in (changes["routes"] or {}).items()}
+    for name, most in ("rescue", 2**30), ("sweep_rate", float("inf")):
+        given_one = changes.get(name)
+        if given_one is not None and not (
+            isinstance(given_one, int | float | timedelta)
+            and not isinstance(given_one, bool)
+            and 0 < seconds(given_one) < most
+        ):
+            unit = "seconds, or a timedelta" if name == "rescue" else "keys per second"
+            raise ConfigurationError(f"{name} is {given_one!r}: give {unit}, or None")
     if "adapter" in changes:
         adapter = changes["adapter"]
         changes["adapter"] = adapter = registry.find_adapter(adapter) if isinstance(adapter, str) else adapter

@@ -44,6 +44,11 @@ class Seen(NamedTuple):
         """A queued refresh or a running load is still respected."""
         return bool(self.q or self.r) and self.due > self.now
 
+    @property
+    def resting(self) -> bool:
+        """The last load failed, and readers who have a value to serve leave the source alone."""
+        return not (self.q or self.r) and self.due > self.now
+
 
 def decode(raw: bytes | None, now: int) -> Seen | None:
     """The entry in `raw`, or None where there is none of ours."""
@@ -188,11 +193,12 @@ class Renew(NamedTuple):
 
 
 class Drop(NamedTuple):
-    """-> bool. A task gives up its place."""
+    """-> bool. A task gives up its place. Readers who have a value leave the source alone for `rest`."""
 
     key: str
     born: bytes
     q: int
+    rest: int = 0
 
 
 class Mark(NamedTuple):
@@ -219,7 +225,8 @@ class Unlink(NamedTuple):
 
 
 class Page(NamedTuple):
-    """`cursor` is "0" at the end. `run` names the server's life: a cursor means nothing in another."""
+    """`cursor` is "0" at the end. `run` names the server's life: a cursor means nothing in another. "": it changed
+    while the page was looked for."""
 
     cursor: str
     keys: list[str]

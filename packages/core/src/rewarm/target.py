@@ -70,6 +70,10 @@ class Target:
         return self.ms("timeout")
 
     @property
+    def throttle(self) -> int:
+        return self.ms("throttle")
+
+    @property
     def stamp_ttl(self) -> int:
         """A stamp outlives the entries it seals; a ttl that depends on the value is not known yet: a day more."""
         ttl = self.job.policies["ttl"]

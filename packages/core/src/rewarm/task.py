@@ -11,11 +11,13 @@ from dataclasses import dataclass, field, fields, replace
 from math import isfinite
 from typing import Any
 
-from .errors import ConfigurationError, PayloadError
+from .errors import ArgumentError, ConfigurationError, PayloadError
 
 VERSION = 1
 KINDS = ("refresh", "invalidate", "sweep")
 PRIORITIES = ("high", "normal", "low")
+LONGEST = 262_144  # characters of a payload
+DEEPEST = 64  # lists and objects within each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,13 @@ class Task:
         wire = {name: value for name in WIRE if (value := getattr(self, name)) is not None}
         if keys and self.sig is None:
             wire["sig"] = _sign(wire, keys[0])
-        return json.dumps({**self.rest, **wire}, separators=(",", ":"), allow_nan=False)
+        payload = json.dumps({**self.rest, **wire}, separators=(",", ":"), allow_nan=False)
+        if len(payload) > LONGEST:
+            raise ArgumentError(
+                f"{self.kind} {self.job or self.id}: its payload is {len(payload)} characters long, and {LONGEST} may "
+                "travel: pass an id, and read the rest in the load"
+            )
+        return payload
 
 
 WIRE = tuple(f.name for f in fields(Task) if f.name not in ("rest", "options"))
@@ -108,12 +116,16 @@ def loads(payload: object, keys: Sequence[bytes] = ()) -> Task:
     """
     if not isinstance(payload, str):
         raise PayloadError(f"the payload is a {type(payload).__name__}, not a string")
+    if len(payload) > LONGEST:
+        raise PayloadError(f"the payload is {len(payload)} characters long, more than {LONGEST}")
     try:
         wire = json.loads(payload, parse_constant=_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise PayloadError(f"the payload is not JSON: {error}") from None
     if not isinstance(wire, dict):
         raise PayloadError(f"the payload is a JSON {type(wire).__name__}, not an object")
+    if _deeper(wire, DEEPEST):
+        raise PayloadError(f"the payload is nested more than {DEEPEST} deep")
     wire = {name: value for name, value in wire.items() if value is not None or name not in TYPES}
     if missing := [name for name in ("v", "id", "app", "kind") if wire.get(name) in (None, "")]:
         raise PayloadError(f"the payload lacks {', '.join(missing)}")
@@ -127,6 +139,19 @@ def loads(payload: object, keys: Sequence[bytes] = ()) -> Task:
         _check(wire)
     known = {name: wire[name] for name in WIRE if name in wire}
     return Task(**known, rest={name: value for name, value in wire.items() if name not in TYPES})
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    """Lists and objects are nested more than so many levels deep."""
+    inner = [value]
+    for _ in range(levels + 1):
+        inner = [
+            one
+            for outer in inner
+            if isinstance(outer, list | dict)
+            for one in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return bool(inner)
 
 
 def _constant(name: str) -> None:
@@ -161,6 +186,9 @@ def _check(wire: Mapping[str, Any]) -> None:
             if not (isinstance(names, list) and all(isinstance(one, str) for one in names)):
                 raise PayloadError(f"an {wire['kind']} payload's {name!r} must be a list of strings: {names!r}")
         reach = [wire["args"].get("prefix")] if wire["kind"] == "sweep" else wire["args"].get("keys", [])
+        for name, kind in ("cursor", str), ("run", str), ("slice", int):
+            if type(value := wire["args"].get(name, kind())) is not kind:
+                raise PayloadError(f"the payload's {name!r} is {value!r}, not {kind.__name__}")
         if not all(isinstance(one, str) and one.startswith(f"{wire['app']}:") for one in reach):
             raise PayloadError(f"the payload reaches beyond its application's keys: {reach!r}")
     try:

@@ -5,22 +5,22 @@ A flow like those of `freshness`, so that blocking workers, asyncio workers and 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import random
 import time
-import traceback
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import events, freshness
+from .adapter import Capability
+from .burial import bury, bury_raw, tell
 from .effects import Flow
-from .errors import EnqueueError, NotAcknowledged, PayloadError, StoreError
+from .errors import EnqueueError, NotAcknowledged, PayloadError, StoreError, Throttled
 from .freshness import Rider
 from .retry import Retry
+from .sending import journal_id
 from .steps import Bump, Drop, Mark, Step
-from .stores.base import Bury, Recall, Settle, Start, Started, Verdict
+from .stores.base import Recall, Resolve, Settle, Start, Started, Strike, Verdict
 from .task import VERSION, Task, loads
 
 if TYPE_CHECKING:
@@ -30,8 +30,9 @@ EARLY = 0.05  # seconds before `due` that count as due
 DELIVERIES = 5  # of one attempt, none of which ended: the task kills its workers
 CLAIM = 60_000  # ms: how long an invalidate task or a slice of a sweep may take
 KEEP = 86_400_000  # ms: marks outlive any broker's redelivery
-LETTERS = 10_000  # dead letters kept
-SLICE = 500  # keys asked for by one SCAN
+KEEP_REFRESH = 600_000  # ms: a refresh's mark is its place; its record only answers those who ask how it went
+SLICE = 1000  # keys looked at by one SCAN
+SPIN = 2.0  # seconds that a task waits in a worker before it goes round a queue that cannot delay
 STRAY = Retry(attempts=10, on=Exception, cap=60.0)  # an unknown app, job or version: a deploy may be on its way
 OUTAGE = (1.0, 30.0)  # seconds between tries while the store is away
 
@@ -44,6 +45,10 @@ class Outcome(StrEnum):
     RETRIED = "retried"
     DEFERRED = "deferred"
     DEAD = "dead"
+
+
+ENDS = (Outcome.DONE, Outcome.SKIPPED, Outcome.DEAD)
+"""After these a task is over."""
 
 
 class Ended(NamedTuple):
@@ -68,12 +73,19 @@ class Warm(NamedTuple):
     args: list[Any]
 
 
+class Pace(NamedTuple):
+    """Effect -> None. Let so many seconds pass."""
+
+    seconds: float
+
+
 def deliver(host: Runtime, payload: str, *, eager: bool = False) -> Flow[Ended]:
     """One delivery of a payload. Raises only NotAcknowledged."""
     try:
         task = loads(payload, host.signing_keys)
     except PayloadError as error:
-        return (yield from _bury_raw(host, payload, error))
+        yield from bury_raw(host, payload, error)
+        return Ended(Outcome.DEAD, str(error), error)
     began = time.monotonic()
     ended = yield from Delivery(host, task, eager).run()
     seconds = time.monotonic() - began
@@ -86,7 +98,7 @@ class Delivery(Rider):
 
     def __init__(self, host: Runtime, task: Task, eager: bool) -> None:
         self.host, self.task, self.eager = host, task, eager
-        self.record = self.whole = host.record(task.id)
+        self.record, self.whole = host.record(journal_id(task)), host.record(task.id)
         self.barred = Started(Verdict.GO)
         self.pause: float | None = None  # before the next attempt
         self.asked = False  # `pause` is decided, and the ledger knows
@@ -103,10 +115,12 @@ class Delivery(Rider):
             if not self.eager and task.due and task.due - now > EARLY:
                 return (yield from self._later(task.due - now, "not due yet", hop=True))
             if task.not_after and now > task.not_after:
-                yield [*self._give_up(), self._settle(Outcome.SKIPPED)]
+                yield [*self._give_up(), *self._settle(Outcome.SKIPPED)]
                 return Ended(Outcome.SKIPPED, "expired in the queue (not_after)")
-            kinds = {"refresh": self._refresh, "invalidate": self._invalidate, "sweep": self._sweep}
-            return (yield from kinds[task.kind]())
+            if task.kind == "refresh":  # its claim is its place, which the load itself keeps
+                return (yield from self._refresh())
+            with self.host.holding(self.record, CLAIM):
+                return (yield from (self._sweep() if task.kind == "sweep" else self._invalidate()))
         except StoreError as error:
             return (yield from self._later(random.uniform(*OUTAGE), f"the store is away: {error}"))
         except NotAcknowledged:
@@ -123,7 +137,7 @@ class Delivery(Rider):
         except Exception as error:  # arguments that no longer fit, a row that is gone
             return (yield from self._failed(error))
         if target.key != task.key:
-            yield [*self._give_up(), self._settle(Outcome.SKIPPED)]
+            yield [*self._give_up(), *self._settle(Outcome.SKIPPED)]
             return Ended(Outcome.SKIPPED, "the job has another version or other keys now")
         born = bytes.fromhex(task.born or "")
         got = yield from freshness.refresh(target, born, task.q, self)
@@ -133,16 +147,18 @@ class Delivery(Rider):
             case "barred":
                 return (yield from self._barred())
             case "superseded":
-                yield [self._settle(Outcome.SKIPPED)]
+                yield self._settle(Outcome.SKIPPED)
                 return Ended(Outcome.SKIPPED, "its place is gone: done before, overtaken or evicted")
             case "busy":
-                yield [self._settle(Outcome.DEFERRED)]
+                yield self._settle(Outcome.DEFERRED)
                 return (yield from self._later(got.wait / 1000, "another copy may be running"))
             case "failed":  # the source has answered: an outage of the store costs no attempt
-                yield [self._settle(Outcome.DEFERRED)]
+                yield self._settle(Outcome.DEFERRED)
                 return (
                     yield from self._later(random.uniform(*OUTAGE), f"the store did not take the value: {got.error}")
                 )
+        if isinstance(got.error, Throttled) and not self.eager:
+            return (yield from self._later(self.pause or 0.0, str(got.error)))
         if not isinstance(got.error, Exception):
             raise got.error or AssertionError(got.how)  # the worker is being stopped: the message comes back
         return (yield from self._failed(got.error))
@@ -152,7 +168,7 @@ class Delivery(Rider):
         if (ended := (yield from self._claim())) is not None:
             return ended
         keys, tags, jobs = (tuple(args.get(name, ())) for name in ("keys", "tags", "jobs"))
-        warm, done = args.get("refresh", ()), [self._settle(Outcome.DONE)]
+        warm, done = args.get("refresh", ()), self._settle(Outcome.DONE)
         yield [*map(Mark, keys), *map(Bump, self.host.stamps(tags, jobs)), *(() if warm else done)]
         self.host.emit(events.Invalidated(app=self.host.name, keys=keys, tags=tags, jobs=jobs))
         strange = {name for name, _ in warm if name not in self.host.app.jobs}
@@ -166,7 +182,6 @@ class Delivery(Rider):
     def _sweep(self) -> Flow[Ended]:
         args, task = self.task.args, self.task
         number = int(args.get("slice", 0))
-        self.record = self.host.record(f"{task.id}.{number}")
         if (ended := (yield from self._claim())) is not None:
             return ended
         got = yield from freshness.sweep(args["prefix"], args.get("cursor", "0"), args.get("run", ""), SLICE)
@@ -175,12 +190,15 @@ class Delivery(Rider):
         )
         if got.cursor is not None:  # the next slice is queued before this one is marked done: never lost
             onward = {**args, "cursor": got.cursor, "run": got.run, "slice": number + 1}
-            follow = self.host.renew(task, args=onward)
+            pause = self.host.sweep_pause(got.keys)
+            if pause and Capability.DELAY not in self.host.capabilities:
+                yield Pace(pause)
+                pause = 0.0
             try:
-                yield Resend(follow, 0.0)
+                yield Resend(self.host.renew(task, onward, pause), pause)
             except EnqueueError as error:
                 return (yield from self._bury("the next slice could not be queued", error))
-        steps: list[Step] = [self._settle(Outcome.DONE)]
+        steps = self._settle(Outcome.DONE)
         if got.cursor is None:
             steps.append(Settle(self.whole, Outcome.DONE, "", KEEP))
         yield steps
@@ -198,18 +216,30 @@ class Delivery(Rider):
         return self.barred.verdict is Verdict.GO
 
     def last(self) -> list[Step]:
-        return [self._settle(Outcome.DONE)]
+        return self._settle(Outcome.DONE)
 
     def failed(self, error: BaseException) -> tuple[int, list[Step]]:
         """Hold the place until the retry has had time to arrive; a dead one gives it up when it is buried."""
         if not isinstance(error, Exception):
             return 1, []
+        lease = self.host.target(self.task).lease
+        if isinstance(error, Throttled) and not self.eager:  # nobody asked the source: that is no attempt
+            self.pause = error.retry_after * random.uniform(1.0, 2.0)  # those who were refused do not come back in step
+            return int(1000 * self.pause) + lease, self._settle(Outcome.DEFERRED)
         self.pause, self.asked = self._wait(error), True
-        hold = int(1000 * (self.pause or 0.0)) + self.host.target(self.task).lease
-        return hold, [] if self.pause is None else [self._settle(Outcome.RETRIED, _tell(error))]
+        hold = int(1000 * (self.pause or 0.0)) + lease
+        return hold, [] if self.pause is None else self._settle(Outcome.RETRIED, tell(error))
 
-    def _settle(self, outcome: Outcome, error: str = "") -> Settle:
-        return Settle(self.record, outcome, error, KEEP)
+    def _settle(self, outcome: Outcome, error: str = "") -> list[Step]:
+        """This delivery has ended so; if the task has, too, nobody need rescue it, or mourn it."""
+        over, refresh = outcome in ENDS, self.task.kind == "refresh"
+        steps: list[Step] = [Settle(self.record, outcome, error, KEEP_REFRESH if over and refresh else KEEP)]
+        if outcome is Outcome.DONE and refresh and self.task.key:
+            steps.append(Resolve(self.host.dead_key, self.task.key))
+        return [*steps, *(self._struck() if over else [])]
+
+    def _struck(self) -> list[Step]:
+        return [Strike(self.host.journal, journal_id(self.task))] if self.host.patience else []
 
     def _claim(self) -> Flow[Ended | None]:
         """Claim the task's record; a slice also asks whether the whole sweep was cancelled."""
@@ -224,18 +254,19 @@ class Delivery(Rider):
             case Verdict.POISON:
                 return (yield from self._bury(f"{DELIVERIES} deliveries did not end: it seems to kill its worker"))
             case Verdict.BUSY:
-                yield [self._settle(Outcome.DEFERRED)]
+                yield self._settle(Outcome.DEFERRED)
                 return (yield from self._later(self.barred.wait / 1000, "another copy may be running"))
             case Verdict.CANCELLED:
-                yield self._give_up()
+                yield [*self._give_up(), *self._struck()]
                 return Ended(Outcome.SKIPPED, "cancelled")
         return Ended(Outcome.SKIPPED, "done before")
 
-    def _give_up(self) -> list[Step]:
-        """Nobody should wait for a place whose task will not run."""
+    def _give_up(self, *, failed: bool = False) -> list[Step]:
+        """Nobody should wait for a place whose task will not run; a source that `failed` rests."""
         task = self.task
-        known = task.v <= VERSION and task.key and task.born
-        return [Drop(task.key, bytes.fromhex(task.born), task.q)] if known else []  # type: ignore[arg-type]
+        if task.v > VERSION or not (task.key and task.born):
+            return []
+        return [Drop(task.key, bytes.fromhex(task.born), task.q, self.host.rest(task) if failed else 0)]
 
     # --- follow-ups: queued, or else buried, or else the message stays
 
@@ -247,12 +278,12 @@ class Delivery(Rider):
 
     def _failed(self, error: Exception) -> Flow[Ended]:
         if self.retry.discards(error):
-            yield [*self._give_up(), self._settle(Outcome.SKIPPED, _tell(error))]
+            yield [*self._give_up(failed=True), *self._settle(Outcome.SKIPPED, tell(error))]
             return Ended(Outcome.SKIPPED, f"discarded: {error!r}", error)
         if not self.asked:
             self.pause = self._wait(error)
             if self.pause is not None:
-                yield [self._settle(Outcome.RETRIED, _tell(error))]
+                yield self._settle(Outcome.RETRIED, tell(error))
         if self.pause is None:
             return (yield from self._bury(self._why_dead(error), error))
         follow = self.task.again(attempt=self.task.attempt + 1, due=self.host.now() + self.pause)
@@ -268,9 +299,14 @@ class Delivery(Rider):
     def _later(self, delay: float, reason: str, *, hop: bool = False) -> Flow[Ended]:
         if self.eager:  # nothing would ever bring it back, and waiting here could wait for ourselves
             return Ended(Outcome.SKIPPED, reason)
-        due = self.task.due if hop else self.host.now() + delay
-        follow = self.task.again(attempt=self.task.attempt, due=due)
-        return (yield from self._resend(follow, delay, Ended(Outcome.DEFERRED, reason)))
+        ended, task = Ended(Outcome.DEFERRED, reason), self.task
+        if Capability.DELAY not in self.host.capabilities:  # it goes round the queue, and not in haste
+            yield Pace(min(delay, SPIN))
+            return (
+                yield from self._resend(task.again(attempt=task.attempt, due=task.due if hop else None), 0.0, ended)
+            )
+        due = task.due if hop else self.host.now() + delay
+        return (yield from self._resend(task.again(attempt=task.attempt, due=due), delay, ended))
 
     def _stray(self, problem: str) -> Flow[Ended]:
         pause = STRAY.delay(LookupError(problem), self.task.attempt)
@@ -287,44 +323,15 @@ class Delivery(Rider):
             return (yield from self._bury(f"the follow-up could not be queued ({ended.reason})", ended.error or error))
 
     def _bury(self, reason: str, error: BaseException | None = None) -> Flow[Ended]:
-        task, host = self.task, self.host
         try:
             (record,) = yield [Recall(self.record)]
-            errors = [*(record.errors if record else ()), *([_tell(error)] if error else ())]
-            letter = {
-                "id": task.id, "kind": task.kind, "job": task.job, "key": task.key, "attempt": task.attempt,
-                "reason": reason, "errors": errors[-10:], "at": host.now(), "payload": task.dumps(),
-            }  # fmt: skip
-            bury = Bury(host.dead_key, task.id, json.dumps(letter), LETTERS)
-            told = "" if error is None else _tell(error)
-            marks = [Settle(record, Outcome.DEAD, told, KEEP) for record in dict.fromkeys((self.record, self.whole))]
-            dropped, *_ = yield [bury, *self._give_up(), *marks]
         except StoreError as lost:
-            raise NotAcknowledged(f"{task.kind} {task.id} could be neither queued nor buried: {lost}") from lost
-        host.emit(events.Buried(app=host.name, id=task.id, task=task, reason=reason, dropped=dropped))
+            raise NotAcknowledged(f"{self.task.kind} {self.task.id} could not be buried: {lost}") from lost
+        told = "" if error is None else tell(error)
+        errors = [*(record.errors if record else ()), *([told] if told else ())]
+        marks: list[Step] = [
+            Settle(name, Outcome.DEAD, told, KEEP) for name in dict.fromkeys((self.record, self.whole))
+        ]
+        steps = [*self._give_up(failed=True), *marks, *self._struck()]
+        yield from bury(self.host, self.task, reason, errors, steps)
         return Ended(Outcome.DEAD, reason, error)
-
-
-def _bury_raw(host: Runtime, payload: object, error: PayloadError) -> Flow[Ended]:
-    """A payload that cannot be read: its raw text becomes the dead letter."""
-    raw = payload if isinstance(payload, str) else repr(payload)
-    name = "raw-" + hashlib.blake2b(raw.encode("utf-8", "replace"), digest_size=8).hexdigest()
-    letter = {
-        "id": name,
-        "reason": str(error),
-        "errors": [str(error)],
-        "at": host.now(),
-        "payload": raw[:65_536],
-    }
-    try:
-        (dropped,) = yield [Bury(host.dead_key, name, json.dumps(letter), LETTERS)]
-    except StoreError as lost:
-        raise NotAcknowledged(f"an unreadable payload could not be buried: {lost}") from lost
-    host.emit(events.Buried(app=host.name, id=name, task=None, reason=str(error), dropped=dropped))
-    return Ended(Outcome.DEAD, str(error), error)
-
-
-def _tell(error: BaseException) -> str:
-    """An error as the ledger keeps it: what it was and where, bounded."""
-    lines = traceback.format_exception(error, limit=-3)
-    return "".join(lines).strip()[-2000:]

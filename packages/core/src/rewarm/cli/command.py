@@ -12,6 +12,7 @@ from .dead import dead
 from .demo.command import demo
 from .doctor import adapters, doctor
 from .entries import inspect, invalidate, refresh
+from .rescue import rescue
 
 
 class Fault(click.ClickException):
@@ -39,5 +40,5 @@ def rewarm(ctx: click.Context, app: str) -> None:
     ctx.obj = Apps(app)
 
 
-for command in (inspect, invalidate, refresh, dead, doctor, adapters, demo):
+for command in (inspect, invalidate, refresh, dead, rescue, doctor, adapters, demo):
     rewarm.add_command(command)

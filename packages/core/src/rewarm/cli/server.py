@@ -118,6 +118,56 @@ class Server:
         return False
 
 
+class Cluster:
+    """Three primaries that share the slots. Raises as `Server` does, also if they do not find each other."""
+
+    SLOTS = (0, 5460), (5461, 10922), (10923, 16383)
+    FLAGS = (
+        *("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"),
+        *("--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no"),
+    )
+
+    def __init__(self) -> None:
+        self.servers: list[Server] = []
+        try:
+            for epoch, (first, last) in enumerate(self.SLOTS, 1):
+                server = Server(*self.FLAGS)
+                self.servers.append(server)
+                server.call(f"CLUSTER ADDSLOTSRANGE {first} {last}")
+                server.call(f"CLUSTER SET-CONFIG-EPOCH {epoch}")
+            for other in self.servers[1:]:
+                self.servers[0].call(f"CLUSTER MEET 127.0.0.1 {other.port}")
+            self._meet()
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def url(self) -> str:
+        return f"redis+cluster://127.0.0.1:{self.servers[0].port}"
+
+    def stop(self) -> None:
+        """End all servers."""
+        for server in self.servers:
+            server.stop()
+
+    def _meet(self) -> None:
+        words = b"cluster_state:ok", b"cluster_known_nodes:3", b"cluster_slots_ok:16384"
+        deadline = time.monotonic() + START_WITHIN
+        while not all(word in server.call("CLUSTER INFO") for server in self.servers for word in words):
+            if time.monotonic() > deadline:
+                raise RuntimeError("the servers of the cluster do not find each other")
+            time.sleep(0.02)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

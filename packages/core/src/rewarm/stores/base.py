@@ -78,8 +78,9 @@ class Start(NamedTuple):
 class Settle(NamedTuple):
     """-> None. This delivery ended: set the status, note an error, end the claim, forget the deliveries counted.
 
+    The record lives exactly `keep` from now: what has ended need not be kept for as long as what may come back.
     A duplicate that is `skipped` leaves a `done` as it is. Status `deferred` only takes this delivery off the count:
-    the claim and the status belong to another.
+    the claim, the status and the lifetime belong to another.
     `error` is added to the record's errors, of which the last 10 are kept.
     """
 
@@ -126,12 +127,23 @@ class Forget(NamedTuple):
 
 
 class Bury(NamedTuple):
-    """-> int: how many of the oldest dead letters were dropped to stay within `limit`. Same `id` replaces."""
+    """-> int: how many of the oldest dead letters were dropped to stay within `limit`.
+
+    `key`: the entry that waits for it, or "". The same `id`, and another letter of the same entry, are replaced.
+    """
 
     dead: str
     id: str
+    key: str
     letter: str
     limit: int
+
+
+class Resolve(NamedTuple):
+    """-> bool. The entry was refreshed after all: its dead letter goes, if it has one."""
+
+    dead: str
+    key: str
 
 
 class Letters(NamedTuple):
@@ -140,11 +152,19 @@ class Letters(NamedTuple):
     dead: str
 
 
-class Exhume(NamedTuple):
-    """-> str | None. Remove a dead letter and return it."""
+class Letter(NamedTuple):
+    """-> str | None. One dead letter."""
 
     dead: str
     id: str
+
+
+class Exhume(NamedTuple):
+    """-> str | None. Remove a dead letter and return it; given a `letter`, only if it still reads so."""
+
+    dead: str
+    id: str
+    letter: str = ""
 
 
 class Clear(NamedTuple):
@@ -153,5 +173,68 @@ class Clear(NamedTuple):
     dead: str
 
 
-STEPS = (Start, Settle, Extend, Recall, Cancel, Forget, Bury, Letters, Exhume, Clear)
+class Enter(NamedTuple):
+    """-> bool. Journal a task that is about to be sent; overdue after `wait` milliseconds. The same `id` is replaced.
+
+    False: the journal holds `limit` other tasks already.
+    """
+
+    journal: str
+    id: str
+    payload: str
+    wait: int
+    limit: int
+
+
+class Strike(NamedTuple):
+    """-> None. The task has ended: strike it from the journal."""
+
+    journal: str
+    id: str
+
+
+class Overdue(NamedTuple):
+    """-> list of (id, payload): at most `limit` overdue tasks, the longest overdue first.
+
+    Each is overdue again after `wait` milliseconds, twice as many the next time, and so on up to 512 times as many: of
+    several rescuers one gets it, and a queue that is merely slow is not flooded.
+    """
+
+    journal: str
+    wait: int
+    limit: int
+
+
+class Backlog(NamedTuple):
+    """-> int: how many tasks are in the journal."""
+
+    journal: str
+
+
+class Admit(NamedTuple):
+    """-> int: milliseconds until a source may be asked; 0: now, and this one is counted.
+
+    `every`: milliseconds between two loads, 0 for no rate. After `failures` in a row nobody is admitted for `pause`,
+    then one at a time until one succeeds; 0 failures: no breaker.
+    """
+
+    gate: str
+    every: int
+    failures: int
+    pause: int
+
+
+class Report(NamedTuple):
+    """-> bool. How a load went that was admitted: whether it tripped the breaker."""
+
+    gate: str
+    ok: bool
+    failures: int
+    pause: int
+
+
+STEPS = (
+    Start, Settle, Extend, Recall, Cancel, Forget, Bury, Resolve, Letters, Letter, Exhume, Clear,
+    Enter, Strike, Overdue, Backlog, Admit, Report,
+)  # fmt: skip
 """The ledger's steps."""

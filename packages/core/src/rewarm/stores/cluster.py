@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from hashlib import sha1
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
@@ -129,39 +129,71 @@ async def _asingle(client: Client, commands: list[Command]) -> list[Reply]:
     return replies
 
 
-# A sweep visits the primaries one after the other, in the order of their names; its cursor is "node:cursor".
-# A cursor means something only while all of them live, so the run id names them all.
+# A sweep visits the primaries one after the other, in the order of their names; its cursor is "node:cursor". Those that
+# import slots come last: a key that moves there during the sweep has been seen, or will be. The run id names the lives
+# of all primaries, their slots and what moves. It is taken before and after each page: a page during which it changed
+# has none, and the sweep starts again.
+
+
+class Node(NamedTuple):
+    """A primary: our connection to it, and its life, slots and moves as it tells them."""
+
+    connection: Any
+    name: str
+    life: str
+    slots: tuple[str, ...]
+
+    @property
+    def order(self) -> tuple[bool, str]:
+        return any("-<-" in slot for slot in self.slots), self.name
+
+
+def _told(connection: Any, name: str, info: dict[str, Any], nodes: bytes | str) -> Node:
+    text = nodes.decode() if isinstance(nodes, bytes) else nodes
+    own = next(line.split() for line in text.splitlines() if "myself" in line)
+    return Node(connection, name, info["run_id"], tuple(own[8:]))
+
+
+def _survey(client: Client) -> list[Node]:
+    nodes = []
+    for primary in client.get_primaries():
+        one = client.get_redis_connection(primary)
+        nodes.append(_told(one, str(primary.name), one.info("server"), one.execute_command("CLUSTER", "NODES")))
+    return sorted(nodes, key=lambda node: node.order)
+
+
+async def _asurvey(client: Client) -> list[Node]:
+    nodes = []
+    for one in client.get_primaries():
+        info = await one.execute_command("INFO", "server")
+        nodes.append(_told(one, str(one.name), info, await one.execute_command("CLUSTER", "NODES")))
+    return sorted(nodes, key=lambda node: node.order)
 
 
 def _nodes(client: Client, commands: list[Command]) -> list[Reply]:
-    nodes = [client.get_redis_connection(node) for node in _primaries(client)]
     replies: list[Reply] = []
+    nodes: list[Node] = []
     for name, *arguments in commands:
         if name == b"INFO":
-            replies.append(_run([node.info("server")["run_id"] for node in nodes]))
+            replies.append(_run(nodes, _survey(client)))
             continue
-        at, cursor = _position(arguments[0])
-        cursor, keys = nodes[at % len(nodes)].execute_command("SCAN", cursor, *arguments[1:])
+        nodes, (at, cursor) = _survey(client), _position(arguments[0])
+        cursor, keys = nodes[at % len(nodes)].connection.execute_command("SCAN", cursor, *arguments[1:])
         replies.append([_next(at, cursor, len(nodes)), keys])
     return replies
 
 
 async def _anodes(client: Client, commands: list[Command]) -> list[Reply]:
-    nodes = _primaries(client)
     replies: list[Reply] = []
+    nodes: list[Node] = []
     for name, *arguments in commands:
         if name == b"INFO":
-            infos = [await node.execute_command("INFO", "server") for node in nodes]
-            replies.append(_run([info["run_id"] for info in infos]))
+            replies.append(_run(nodes, await _asurvey(client)))
             continue
-        at, cursor = _position(arguments[0])
-        cursor, keys = await nodes[at % len(nodes)].execute_command("SCAN", cursor, *arguments[1:])
+        nodes, (at, cursor) = await _asurvey(client), _position(arguments[0])
+        cursor, keys = await nodes[at % len(nodes)].connection.execute_command("SCAN", cursor, *arguments[1:])
         replies.append([_next(at, cursor, len(nodes)), keys])
     return replies
-
-
-def _primaries(client: Client) -> list[Any]:
-    return sorted(client.get_primaries(), key=lambda node: str(node.name))
 
 
 def _position(cursor: bytes) -> tuple[int, int]:
@@ -175,8 +207,11 @@ def _next(at: int, cursor: int, nodes: int) -> bytes:
     return b"%d:0" % (at + 1) if at + 1 < nodes else b"0"
 
 
-def _run(ids: list[str]) -> bytes:
-    return b"run_id:" + sha1(" ".join(ids).encode(), usedforsecurity=False).hexdigest().encode()
+def _run(before: list[Node], after: list[Node]) -> bytes:
+    told = [[(node.name, node.life, node.slots) for node in nodes] for nodes in (before, after)]
+    if told[0] != told[1]:
+        return b""
+    return b"run_id:" + sha1(repr(told[0]).encode(), usedforsecurity=False).hexdigest().encode()
 
 
 _RUN = {"pipeline": _pipeline, "single": _single, "nodes": _nodes}

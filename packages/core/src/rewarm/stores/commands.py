@@ -29,7 +29,7 @@ class Wire(NamedTuple):
 def _bytes(argument: bytes | int | str) -> bytes:
     if isinstance(argument, str):
         return argument.encode("utf-8", "surrogatepass")
-    return b"%d" % argument if isinstance(argument, int) else argument
+    return b"%d" % argument if isinstance(argument, int) else argument  # True is 1
 
 
 def _str(reply: bytes) -> str:
@@ -51,15 +51,23 @@ def _scripted(name: str, answer: Callable[[Any, Reply], Any], *, draws: bool = F
     return Wire(encode, lambda step, replies, now: answer(step, replies[0]))
 
 
-def _burial(name: str, answer: Callable[[Any, Reply], Any]) -> Wire:
-    """A step on dead letters: a hash and, in the same slot of a cluster, their order."""
+def _together(name: str, parts: Sequence[str], answer: Callable[[Any, Reply], Any]) -> Wire:
+    """A step on a hash and its `parts`, keys beside it in the same slot of a cluster."""
 
     def encode(step: Any) -> list[Command]:
-        dead, *arguments = step
-        tag = "" if "{" in dead else f"{{{dead}}}"  # a name may have a hash tag of its own
-        return [_evalsha(name, (dead, f"{dead}:order{tag}"), *arguments)]
+        first, *arguments = step
+        tag = "" if "{" in first else f"{{{first}}}"  # a name may have a hash tag of its own
+        return [_evalsha(name, (first, *(f"{first}:{part}{tag}" for part in parts)), *arguments)]
 
     return Wire(encode, lambda step, replies, now: answer(step, replies[0]))
+
+
+def _burial(name: str, answer: Callable[[Any, Reply], Any]) -> Wire:
+    return _together(name, ("order", "entries"), answer)
+
+
+def _journal(name: str, answer: Callable[[Any, Reply], Any]) -> Wire:
+    return _together(name, ("overdue",), answer)
 
 
 def _plain(encode: Callable[[Any], Command]) -> Wire:
@@ -106,7 +114,7 @@ def _started(step: b.Start, reply: list[Any]) -> Started:
     return Started(b.Verdict(reply[0].decode()), *reply[1:])
 
 
-def _pairs(step: b.Letters, reply: list[bytes]) -> list[tuple[str, str]]:
+def _pairs(step: b.Letters | b.Overdue, reply: list[bytes]) -> list[tuple[str, str]]:
     texts = list(map(_str, reply))
     return list(zip(texts[::2], texts[1::2], strict=True))
 
@@ -184,9 +192,17 @@ WIRES: dict[type, Wire] = {
     b.Cancel: _scripted("cancel", _truth),
     b.Forget: _plain(lambda step: (b"UNLINK", _bytes(step.task))),
     b.Bury: _burial("bury", _number),
+    b.Resolve: _burial("resolve", _truth),
     b.Letters: _burial("letters", _pairs),
+    b.Letter: _burial("letter", _optional),
     b.Exhume: _burial("exhume", _optional),
     b.Clear: _burial("clear", _number),
+    b.Enter: _journal("enter", _truth),
+    b.Strike: _journal("strike", _nothing),
+    b.Overdue: _journal("overdue", _pairs),
+    b.Backlog: _journal("backlog", _number),
+    b.Admit: _scripted("admit", _number),
+    b.Report: _scripted("report", _truth),
 }
 """For one server."""
 

@@ -33,8 +33,8 @@ end
 local function mine() return born and born == ARGV[1] end
 local a2 = tonumber(ARGV[2])
 
---- acquire(born, p, lease): a stale reader takes a place for a task
-if not mine() or p ~= a2 or ((q > 0 or r > 0) and due > now) then return 0 end
+--- acquire(born, p, lease): a stale reader takes a place for a task. `due` alone is a source at rest
+if not mine() or p ~= a2 or due > now then return 0 end
 n = n + 1 q = n r = 0 due = now + ARGV[3]
 head(ARGV[3] * 2)
 return n
@@ -78,7 +78,7 @@ return ok and 'ok' or 'fallback'
 
 --- touch(born, n, seal, p, ttl, hard): the source said "not modified"
 if not mine() or r ~= a2 then return 'refused' end
-if p == 0 or p ~= tonumber(ARGV[4]) then r = 0 head() return 'refused' end
+if p == 0 or p ~= tonumber(ARGV[4]) then r = 0 if q == 0 then due = 0 end head() return 'refused' end
 seal = ARGV[3] p = a2 loaded = now soft = now + ARGV[5] q = 0 r = 0 due = 0
 head()
 redis.call('PEXPIRE', KEYS[1], ARGV[6])
@@ -96,14 +96,15 @@ due = now + ARGV[3]
 head(ARGV[3] * 2)
 return 1
 
---- drop(born, q): the task gives up its place
+--- drop(born, q, rest): the task gives up its place; the source rests
 if not mine() or q ~= a2 or r > 0 then return 0 end
-q = 0 due = 0
-head()
+local rest = tonumber(ARGV[3])
+q = 0 due = rest > 0 and now + rest or 0
+head(rest > 0 and rest * 2 or nil)
 return 1
 
---- mark(): invalidate, stale mode
-if born then soft = 0 r = 0 head() elseif #h > 0 then redis.call('UNLINK', KEYS[1]) end
+--- mark(): invalidate, stale mode. A load that is void leaves no `due`: that would be a source at rest
+if born then soft = 0 r = 0 if q == 0 then due = 0 end head() elseif #h > 0 then redis.call('UNLINK', KEYS[1]) end
 return 1
 
 --- put(rnd, seal, ttl, hard, payload, fl): `set()`

@@ -1,16 +1,34 @@
--- What is known about tasks: a hash per task; dead letters as a hash (KEYS[1]) and their order (KEYS[2]).
+-- What is known about tasks: a hash per task; dead letters as a hash (KEYS[1]), their order (KEYS[2]) and the entries
+-- that wait for them (KEYS[3]); the journal as a hash (KEYS[1]) and when each task is overdue (KEYS[2]); gates as hashes.
 
---- bury(id, letter, limit): the newest dead letter; the oldest go beyond the limit
-local last = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2] or 0
-redis.call('ZADD', KEYS[2], last + 1, ARGV[1])
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-local over = redis.call('ZCARD', KEYS[2]) - ARGV[3]
-if over <= 0 then return 0 end
-for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, over - 1)) do
+--- bury(id, key, letter, limit): the newest dead letter; the oldest go beyond the limit
+local function remove(id)
+  local key = redis.call('HGET', KEYS[3], 'id:' .. id)
+  if key then redis.call('HDEL', KEYS[3], 'id:' .. id, 'key:' .. key) end
   redis.call('HDEL', KEYS[1], id)
   redis.call('ZREM', KEYS[2], id)
 end
+local id, key = ARGV[1], ARGV[2]
+local last = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2] or 0
+remove(id)
+if key ~= '' then
+  local other = redis.call('HGET', KEYS[3], 'key:' .. key)
+  if other then remove(other) end
+  redis.call('HSET', KEYS[3], 'key:' .. key, id, 'id:' .. id, key)
+end
+redis.call('ZADD', KEYS[2], last + 1, id)
+redis.call('HSET', KEYS[1], id, ARGV[3])
+local over = redis.call('ZCARD', KEYS[2]) - ARGV[4]
+if over <= 0 then return 0 end
+for _, oldest in ipairs(redis.call('ZRANGE', KEYS[2], 0, over - 1)) do remove(oldest) end
 return over
+
+--- resolve(key): the entry was refreshed after all
+local id = redis.call('HGET', KEYS[3], 'key:' .. ARGV[1])
+if not id then return 0 end
+redis.call('HDEL', KEYS[3], 'id:' .. id, 'key:' .. ARGV[1])
+redis.call('ZREM', KEYS[2], id)
+return redis.call('HDEL', KEYS[1], id)
 
 --- letters(): id, letter, id, letter, ... oldest first
 local found = {}
@@ -23,16 +41,30 @@ for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
 end
 return found
 
---- exhume(id): take a dead letter out
-local letter = redis.call('HGET', KEYS[1], ARGV[1])
-redis.call('HDEL', KEYS[1], ARGV[1])
-redis.call('ZREM', KEYS[2], ARGV[1])
+--- letter(id): one of them
+return redis.call('HGET', KEYS[1], ARGV[1])
+
+--- exhume(id, letter): take a dead letter out, if it still reads so
+local id, letter = ARGV[1], redis.call('HGET', KEYS[1], ARGV[1])
+if not letter or (ARGV[2] ~= '' and ARGV[2] ~= letter) then return false end
+local key = redis.call('HGET', KEYS[3], 'id:' .. id)
+if key then redis.call('HDEL', KEYS[3], 'id:' .. id, 'key:' .. key) end
+redis.call('HDEL', KEYS[1], id)
+redis.call('ZREM', KEYS[2], id)
 return letter
 
 --- clear(): how many there were
 local count = redis.call('HLEN', KEYS[1])
-redis.call('UNLINK', KEYS[1], KEYS[2])
+redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3])
 return count
+
+--- strike(id): the task has ended
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('HDEL', KEYS[1], ARGV[1])
+return 1
+
+--- backlog(): how many tasks are in the journal
+return redis.call('ZCARD', KEYS[2])
 
 --- prelude
 local t = redis.call('TIME')
@@ -79,7 +111,7 @@ if ARGV[2] ~= '' then
   if #errors > 10 then table.remove(errors, 1) end
   set('errors', cjson.encode(errors))
 end
-keep(ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 1
 
 --- extend(lease): a long-running task keeps its claim
@@ -94,3 +126,47 @@ if status == 'done' or status == 'skipped' or status == 'dead' then return 0 end
 set('cancelled', 1)
 keep(ARGV[1])
 return 1
+
+--- enter(id, payload, wait, limit): journal a task; its first character counts how often it was overdue
+local fresh = not redis.call('ZSCORE', KEYS[2], ARGV[1])
+if fresh and redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[4]) then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], '0' .. ARGV[2])
+redis.call('ZADD', KEYS[2], now + ARGV[3], ARGV[1])
+return 1
+
+--- overdue(wait, limit): id, payload, id, payload, ... each pushed back, further every time
+local found = {}
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, ARGV[2])) do
+  local entry = redis.call('HGET', KEYS[1], id)
+  local times, payload = tonumber(entry:sub(1, 1)), entry:sub(2)
+  redis.call('ZADD', KEYS[2], now + ARGV[1] * 2 ^ times, id)
+  redis.call('HSET', KEYS[1], id, math.min(times + 1, 9) .. payload)
+  found[#found + 1] = id
+  found[#found + 1] = payload
+end
+return found
+
+--- admit(every, failures, pause): milliseconds until the source may be asked
+local every, failures = tonumber(ARGV[1]), tonumber(ARGV[2])
+local open = number('open') - now
+if open > 0 then return open end
+if every > 0 then
+  local left = number('next') - now
+  if left > 0 then return left end
+  set('next', now + every)
+end
+if failures > 0 and number('failed') >= failures then set('open', now + ARGV[3]) end
+keep(math.max(every, ARGV[3], 600000) * 2)
+return 0
+
+--- report(ok, failures, pause): how the load went
+if ARGV[1] == '1' then
+  redis.call('HDEL', KEYS[1], 'failed', 'open')
+  return 0
+end
+local failed = number('failed') + 1
+set('failed', failed)
+keep(math.max(ARGV[3], 600000) * 2)
+if failed < tonumber(ARGV[2]) then return 0 end
+set('open', now + ARGV[3])
+return failed == tonumber(ARGV[2]) and 1 or 0

@@ -14,8 +14,9 @@ _POSITIVE = (1, 2**32)
 _EIGHT_BYTES = frozenset({"born", "seal"})
 
 _RANGES = {
-    **dict.fromkeys(("lease", "ttl", "hard", "hold", "keep"), _MILLISECONDS),
-    **dict.fromkeys(("n", "p", "q", "load_ms", "attempt"), _NUMBER),
+    **dict.fromkeys(("lease", "ttl", "hard", "keep", "wait"), _MILLISECONDS),
+    **dict.fromkeys(("hold", "rest", "every", "pause"), (0, 2**50)),
+    **dict.fromkeys(("n", "p", "q", "load_ms", "attempt", "failures"), _NUMBER),
     **dict.fromkeys(("cap", "limit", "count"), _POSITIVE),
     "flags": (0, 2**16),
     **dict.fromkeys(_EIGHT_BYTES, (8, 8)),

@@ -149,7 +149,7 @@ class Entries:
 
     def _acquire(self, step: s.Acquire) -> int:
         e = self._mine(step.key, step.born)
-        if e is None or e.p != step.p or e.leased(self._now()):
+        if e is None or e.p != step.p or e.due > self._now():  # leased, or at rest
             return 0
         return self._queue(e, step.lease)
 
@@ -205,6 +205,8 @@ class Entries:
         if e is None or e.q != step.q or e.r:
             return False
         e.q = e.due = 0
+        if step.rest:
+            e.lend(self._now(), step.rest)
         return True
 
     # -- values ----------------------------------------------------------------------------------------------
@@ -235,14 +237,20 @@ class Entries:
         if e is None or e.r != step.n:
             return "refused"
         if e.p == 0 or e.p != step.p:
-            e.r = 0
+            self._void(e)
             return "refused"
         self._fresh(e, step.n, step.seal, step.ttl, step.hard)
         return "ok"
 
     def _mark(self, step: s.Mark) -> None:
         if (e := self._get(step.key)) is not None:
-            e.soft = e.r = 0
+            e.soft = 0
+            self._void(e)
+
+    def _void(self, e: Entry) -> None:
+        e.r = 0
+        if not e.q:  # what is left of a lease would be a source at rest
+            e.due = 0
 
     def _put(self, step: s.Put) -> int:
         e = self._get(step.key) or self._new(step.key)

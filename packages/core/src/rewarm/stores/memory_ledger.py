@@ -8,6 +8,7 @@ from typing import Any
 
 from . import base as b
 from .base import Record, Started, Verdict
+from .memory_lists import Lists
 
 ENDED = frozenset({"done", "skipped", "dead"})
 """The statuses after which a task can no longer be cancelled."""
@@ -34,12 +35,10 @@ class Tasks:
     def __init__(self, now: Callable[[], int]) -> None:
         self._now = now
         self._tasks: dict[str, Task] = {}
-        self._dead: dict[str, dict[str, str]] = {}
         self._crowded = 1024
         self.handlers: dict[type, Callable[[Any], Any]] = {
             b.Start: self._start, b.Settle: self._settle, b.Extend: self._extend, b.Recall: self._recall,
-            b.Cancel: self._cancel, b.Forget: self._forget, b.Bury: self._bury, b.Letters: self._letters,
-            b.Exhume: self._exhume, b.Clear: self._clear,
+            b.Cancel: self._cancel, b.Forget: self._forget, **Lists(now).handlers,
         }  # fmt: skip
 
     def _get(self, name: str) -> Task | None:
@@ -87,6 +86,7 @@ class Tasks:
                 deferred.deliveries -= 1
             return
         task = self._kept(step.task, step.keep)
+        task.expires = self._now() + step.keep
         task.claim = task.deliveries = 0
         if step.status != "skipped" or task.status != "done":
             task.status = step.status
@@ -115,21 +115,3 @@ class Tasks:
 
     def _forget(self, step: b.Forget) -> None:
         self._tasks.pop(step.task, None)
-
-    def _bury(self, step: b.Bury) -> int:
-        letters = self._dead.setdefault(step.dead, {})
-        letters.pop(step.id, None)
-        letters[step.id] = step.letter
-        dropped = list(letters)[: -step.limit]
-        for name in dropped:
-            del letters[name]
-        return len(dropped)
-
-    def _letters(self, step: b.Letters) -> list[tuple[str, str]]:
-        return list(self._dead.get(step.dead, {}).items())
-
-    def _exhume(self, step: b.Exhume) -> str | None:
-        return self._dead.get(step.dead, {}).pop(step.id, None)
-
-    def _clear(self, step: b.Clear) -> int:
-        return len(self._dead.pop(step.dead, {}))

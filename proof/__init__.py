@@ -1,0 +1,1 @@
+"""Every interleaving of small cases of the freshness protocol, explored: see docs/proof.md."""
