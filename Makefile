@@ -9,7 +9,7 @@ export UV_PYTHON ?= $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test prove hammer fuzz check conformance cell bench docs lock wheels format clean
+.PHONY: help setup demo test prove hammer fuzz chaos check conformance cell bench scale docs lock wheels format clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,10 @@ cell: setup ## one cell of matrix.toml, in an environment of its own: make cell 
 
 bench: setup ## the hot path against its peers
 	$(RUN) --no-dev --group bench python benchmarks/run.py
+
+scale: setup ## a sweep over a million keys, its worker killed twice; the ledger after a million tasks
+	$(RUN) --no-dev --group bench python benchmarks/sweep.py
+	$(RUN) --no-dev --group bench python benchmarks/ledger.py
 
 docs: setup ## the documentation, into site/
 	NO_MKDOCS_2_WARNING=1 $(RUN) --group docs mkdocs build --strict
