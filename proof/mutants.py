@@ -70,6 +70,12 @@ class AnyNumber(Model):
         return super().commit(turn, step)
 
 
+@store("rest", "a void load leaves no source at rest", "cold", "I4")
+class LeavesADue(Model):
+    def void(self, e: Seen) -> Seen:
+        return e._replace(r=0)
+
+
 @store("2", "`mark` voids the running load", "cold", "I1")
 class KeepsTheLoad(Model):
     def mark(self, turn: Turn, step: s.Mark) -> None:

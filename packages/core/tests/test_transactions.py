@@ -120,14 +120,16 @@ def test_nothing_happens_after_a_rollback(case: Case, verb: str) -> None:
     assert seen(case) == before
 
 
-def test_a_miss_inside_loads_and_stores_nothing(case: Case) -> None:
+def test_a_miss_inside_loads_and_stores_nothing_and_is_filled_after_the_commit(case: Case) -> None:
     case.db.begin()
     for verb in ("get", "read", "reload"):
         case.do(case.job, verb, 1)
     assert (case.loads, case.state) == (3, None)
     assert case.do(case.app, "get_many", [case.job.entry(1)]) == ["load 4"]
     case.db.commit()
-    assert (case.loads, case.state, len(case.queue.tasks)) == (4, None, 0)
+    assert (case.loads, case.state, len(case.queue.tasks)) == (4, None, 1)
+    case.app.run(case.queue.tasks.payloads[0])
+    assert (case.loads, case.state) == (5, State.HIT)
     case.do(case.job, "get", 1)
     assert case.state == State.HIT
 

@@ -261,6 +261,12 @@ class Rewarm:
         else:
             function()
 
+    async def in_thread(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Run a blocking call beside the running event loop. A host that minds which thread overrides it."""
+        import asyncio  # late: importing rewarm costs little
+
+        return await asyncio.to_thread(function, *args, **kwargs)
+
     # --- workers
 
     def run(self, payload: str) -> Outcome:
@@ -343,6 +349,10 @@ class Rewarm:
     async def asubmit(self, gathered: Gathered) -> None:
         """`submit` on the running event loop."""
         await self._batch.asubmit(gathered)
+
+    def send(self, gathered: Gathered) -> None:
+        """Send what no batch holds back: after the commit if a transaction is open, else now."""
+        self.when_committed(lambda: self.runtime.drive(gathered.flow()))
 
 
 def _close(reference: weakref.ref[Rewarm]) -> None:

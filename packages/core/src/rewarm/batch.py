@@ -31,7 +31,7 @@ class Batch(AbstractContextManager["Batch"], AbstractAsyncContextManager["Batch"
         if (into := self.open) is not None:
             into.merge(gathered)
         else:
-            self.app.when_committed(lambda: self.app.runtime.drive(gathered.flow()))
+            self.app.send(gathered)
 
     async def asubmit(self, gathered: Gathered) -> None:
         """`submit` on the running event loop."""

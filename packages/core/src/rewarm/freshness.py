@@ -221,11 +221,16 @@ def nudge(t: Target, seen: Seen) -> Flow[bool]:
 
 
 def requeue(t: Target) -> Flow[None]:
-    """Queue the refresh that a read inside a transaction could not, unless it is needed no more."""
+    """Queue the refresh that a read inside a transaction could not, unless it is needed no more.
+
+    After a miss too: where every request is a transaction, no reader's load would ever be stored.
+    """
     try:
         ((seen, stamps),) = yield [Look(t.key, t.stamps)]
         found = judge(t, seen, stamps)
-        if found is not None and found.state == STALE and not (seen.leased or seen.resting):
+        if found is None:
+            yield from queue_on_miss(t, seen)
+        elif found.state == STALE and not (seen.leased or seen.resting):
             yield from nudge(t, seen)
     except StoreError as error:  # the read was answered long ago: the commit has nothing to do with it
         if t.on_store_error == "raise":

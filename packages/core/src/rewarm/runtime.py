@@ -144,7 +144,7 @@ class Runtime:
         job, values, began = target.job, target.values, time.monotonic()
         try:
             with self._renewing(effect):
-                value = await (job.acall(values) if job.is_async else asyncio.to_thread(job.call, values))
+                value = await (job.acall(values) if job.is_async else self.app.in_thread(job.call, values))
         except BaseException as error:
             got = Loaded(None, elapsed(began), "raised", error)
         else:
@@ -190,7 +190,7 @@ class Runtime:
         app = self.app
         if app.listeners:
             app.emit(events.Read(app=self.name, job=target.job.name, key=target.key, state=found.state))
-        if found.state == "STALE" and not found.refreshing and app.in_transaction():
+        if found.state != "HIT" and not found.refreshing and app.in_transaction():
             app.when_committed(lambda: self.drive(freshness.requeue(target)))
         return found
 

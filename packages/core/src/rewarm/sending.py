@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -90,7 +89,7 @@ class Sender:
         if self._host.adapter.in_process:
             self._host.adapter.enqueue(payload, route=task.route, delay=hop)
         else:  # a queue's client may block on its socket
-            await asyncio.to_thread(self._host.adapter.enqueue, payload, route=task.route, delay=hop)
+            await self._host.app.in_thread(self._host.adapter.enqueue, payload, route=task.route, delay=hop)
 
     def _ready(self, task: Task, delay: float) -> tuple[str, float | None, Enter | None]:
         """The payload; how far its next hop goes, None if it is left to the journal; what the journal is told."""
