@@ -9,7 +9,7 @@ export UV_PYTHON ?= $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test prove check conformance cell bench docs lock wheels format clean
+.PHONY: help setup demo test prove hammer fuzz chaos check conformance cell bench scale docs lock wheels format clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,12 @@ test: setup ## every test
 prove: setup ## every interleaving of small cases, and a mutant for every rule: NIGHTLY=1 for the large ones
 	NIGHTLY=$(NIGHTLY) $(RUN) python -m proof
 
+hammer: setup ## real readers, writers and workers on every store and queue, and on other caches: SECONDS=5
+	$(RUN) --group bench python -m hammer --seconds $(or $(SECONDS),5) $(if $(SEED),--seed $(SEED))
+
+fuzz: setup ## payloads against a worker, guided by coverage: SECONDS=60
+	$(RUN) --group fuzz python fuzz/payloads.py -max_total_time=$(or $(SECONDS),60) -verbosity=0
+
 check: setup ## format, lint, types, and the repository's own rules
 	$(RUN) ruff format --check
 	$(RUN) ruff check
@@ -49,6 +55,10 @@ cell: setup ## one cell of matrix.toml, in an environment of its own: make cell 
 
 bench: setup ## the hot path against its peers
 	$(RUN) --no-dev --group bench python benchmarks/run.py
+
+scale: setup ## a sweep over a million keys, its worker killed twice; the ledger after a million tasks
+	$(RUN) --no-dev --group bench python benchmarks/sweep.py
+	$(RUN) --no-dev --group bench python benchmarks/ledger.py
 
 docs: setup ## the documentation, into site/
 	NO_MKDOCS_2_WARNING=1 $(RUN) --group docs mkdocs build --strict

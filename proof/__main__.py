@@ -47,7 +47,9 @@ def main() -> int:
         print(f'{"dead " if dead else "ALIVE"} {mutant.name}: without "{mutant.rule}" ({mutant.scenario})')
         tell(result)
     seconds = time.monotonic() - began
-    print(f"\n{len(MUTANTS)} mutants, {alive or 'none'} alive. {states:,} states in {seconds:.0f} s.")
+    worked = sum(result.seconds for result in results.values())
+    print(f"\n{len(MUTANTS)} mutants, {alive or 'none'} alive.")
+    print(f"{states:,} states: {worked:.0f} s of processor time, {seconds:.0f} s.")
     if states < LEAST[nightly]:
         print(f"Fewer states than {LEAST[nightly]:,}: the scenarios have shrunk.")
     return bool(bad or alive or states < LEAST[nightly])

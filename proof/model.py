@@ -70,7 +70,7 @@ class Model:
             s.Reserve: self.reserve, s.Begin: self.begin, s.Steal: self.steal, s.Open: self.open,
             s.Commit: self.commit, s.Touch: self.touch, s.Release: self.give_back, s.Renew: self.renew,
             s.Drop: self.drop, s.Mark: self.mark, s.Put: self.put, s.Unlink: self.unlink, s.Scan: self.scan,
-            b.Start: self.start, b.Settle: self.settle, b.Recall: self.recall, b.Bury: self.bury,
+            b.Start: self.start, b.Settle: self.settle, b.Recall: self.recall, b.Bury: self.bury, b.Resolve: self.bury,
         }  # fmt: skip
 
     def run(self, turn: Turn, step: Any) -> Any:
@@ -258,5 +258,5 @@ class Model:
     def recall(self, turn: Turn, step: b.Recall) -> None:
         return None
 
-    def bury(self, turn: Turn, step: b.Bury) -> int:
+    def bury(self, turn: Turn, step: Any) -> int:
         return 0

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from rewarm import Capability, freshness, worker
 from rewarm import task as wire
 from rewarm.effects import Loaded, Packed
-from rewarm.errors import EnqueueError
+from rewarm.errors import EnqueueError, StoreError
 from rewarm.steps import Seen, Unlink
 
 from . import flows
@@ -24,6 +24,7 @@ from .model import KEY, LIFE, NOW, World, put_at
 
 FAILED = RuntimeError("the source failed")
 REFUSED = EnqueueError("the queue refused")
+AWAY = StoreError("the store is away")
 VOUCHED = "vouched"
 """A payload that stands for the version its role has noted."""
 
@@ -104,7 +105,7 @@ class Role:
 
     def finish(self, w: World, note: Any, result: Any) -> tuple[World, tuple[Role, ...]]:
         """The world afterwards, and who is there in its place. Raises Violation."""
-        if isinstance(result, Exception) and result not in (FAILED, REFUSED):
+        if isinstance(result, Exception) and result not in (FAILED, REFUSED, AWAY):
             raise Violation(f"{self.group} raised {result!r}")
         return w, ()
 
@@ -166,7 +167,11 @@ class Task(Role):
 
     def finish(self, w: World, note: Any, result: Any) -> tuple[World, tuple[Role, ...]]:
         super().finish(w, note, result)
+        if result is AWAY:  # later, when it is back
+            return w, (replace(self, deferred=True),)
         match result.how:
+            case "failed":
+                return w, (replace(self, deferred=True),)
             case "busy":
                 return w, (replace(self, deferred=True),)
             case "raised" if self.tries:
@@ -176,13 +181,14 @@ class Task(Role):
 
 @dataclass(frozen=True)
 class Queuer(Role):
-    """`refresh()`: queue a load whether or not anything is stored."""
+    """`refresh()`: queue a load whether or not anything is stored. `again`: what a transaction put off, on commit."""
 
     case: Case
+    again: bool = False
     group: ClassVar[str] = "warmer"
 
     def flow(self) -> Any:
-        return freshness.queue(self.case)
+        return (freshness.requeue if self.again else freshness.queue)(self.case)
 
 
 @dataclass(frozen=True)
@@ -212,6 +218,8 @@ class Invalidator(Role):
 
     def finish(self, w: World, note: Any, result: Any) -> tuple[World, tuple[Role, ...]]:
         super().finish(w, note, result)
+        if isinstance(result, Exception):  # its caller knows
+            return w, ()
         return raised(w, self.covers, note, self.expires or self.deletes), ()
 
 
@@ -237,7 +245,7 @@ class Writing(Role):
 
     def finish(self, w: World, note: Any, result: Any) -> tuple[World, tuple[Role, ...]]:
         super().finish(w, note, result)
-        return raised(w, (self.case.index,), result, self.case.expires), ()
+        return (w if isinstance(result, Exception) else raised(w, (self.case.index,), result, self.case.expires)), ()
 
 
 @dataclass(frozen=True)
@@ -261,7 +269,7 @@ class Setter(Role):
 
     def finish(self, w: World, note: Any, result: Any) -> tuple[World, tuple[Role, ...]]:
         super().finish(w, note, result)
-        return raised(w, (self.case.index,), note, self.case.expires), ()
+        return (w if isinstance(result, Exception) else raised(w, (self.case.index,), note, self.case.expires)), ()
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ spare = Case(keeps_if_error=True)
 resting = Case(throttle=1)
 resting_spare = Case(throttle=1, keeps_if_error=True)
 eager = Case(ahead=True)
+patient = Case(on_store_error="load")
+inside = Case(transactional=True)
 inline = Case(on_enqueue_error="inline")
 alike = Case(contents=(0, 1, 0))
 newer = Case(release=1)
@@ -103,6 +105,13 @@ SCENARIOS = [
     scenario("a source at rest, asked for", [Reader(resting), Queuer(resting), w], STALE, fail=1, dup=1, lapse=1),
     scenario("stale if error, at rest", [Reader(resting_spare)] * 3 + [w], begin(entry(loaded=NOW - LIFE)), fail=1,
              lapse=1, fast=True),
+    scenario("a server that restarts empty", [r, r, w], STALE, dup=1, lapse=1, restart=1),
+    scenario("the same, with a tag", [rt, rt, t], STALE_TAG, dup=1, restart=1),
+    scenario("a store that is away", [Reader(patient), Reader(patient), w, w], STALE, dup=1, away=2),
+    scenario("a store that is away, cold", [Reader(patient), Reader(patient), w, x], COLD, away=2, lapse=1, fast=True),
+    scenario("a store that is away while written", [r, Writing(plain), Setter(plain), w], STALE, away=1, dup=1),
+    scenario("in a transaction", [Reader(inside), Queuer(plain, again=True), r, w], STALE, dup=1, lapse=1,
+             cases=[plain]),
     scenario("the queue refuses", [r, r, w], STALE, refuse=1, dup=1, lapse=1),
     scenario("the queue refuses, loads in place", [Reader(inline), Reader(inline), w], STALE, refuse=1, fail=1),
     scenario("early refresh", [Reader(eager), Reader(eager), w], FRESH, dup=1, lapse=1),
@@ -152,9 +161,9 @@ SCENARIOS = [
     scenario("a fence left to a task", [r, r, fence], FRESH, dup=1, crash=1, lapse=1, fast=True),
     scenario("sweep", [Reader(plain), Reader(second), sweep], begin(None, None), keys=[KEY, SECOND], dup=1, evict=1),
     scenario("sweep, and a crash", [Reader(plain), Reader(second), sweep], begin(None, entry()), keys=[KEY, SECOND],
-             crash=1, lapse=1, fast=True),
+             crash=1, lapse=1),
     scenario("sweep, and a fail-over", [Reader(plain), Reader(second), sweep],
-             begin(entry(soft=AHEAD), entry(soft=AHEAD)), keys=[KEY, SECOND], failover=1),
+             begin(entry(soft=AHEAD), entry(soft=AHEAD)), keys=[KEY, SECOND], failover=1, fast=True),
     # --- economy: exact numbers
     scenario("economy: cold", [r, r, r], COLD, loads=1, fast=True),
     scenario("economy: stale", [r, r, r], STALE, dup=1, loads=1, fast=True),

@@ -24,7 +24,7 @@ from . import flows
 from .flows import Join, Near, Post, Write
 from .model import BEHIND, KEY, LIFE, NOW, Model, Turn, World, put_at
 from .process import Paused, Stamps
-from .roles import FAILED, REFUSED, VOUCHED, Case, Reader, Role, Task, Violation, busy
+from .roles import AWAY, FAILED, REFUSED, VOUCHED, Case, Reader, Role, Task, Violation, busy
 
 FAULTS = {
     "dup": "a task is delivered twice",
@@ -34,7 +34,8 @@ FAULTS = {
     "fail": "a load fails",
     "late": "a waiter's patience is over",
     "again": "an answer is lost and the step sent again",
-    "lapse": "a lease ends while its holder lives",
+    "away": "a step fails, taken or not, as the store is away",
+    "lapse": "a lease ends while its holder lives, or a source has rested",
     "soft": "a value turns stale",
     "hard": "a value is past its hard limit",
     "evict": "an entry is evicted",
@@ -322,6 +323,11 @@ class Search:
         if written:
             label = f"W{w.version} · {label}"
         yield self.move(turn.w, paused, note, answer, label, turn=turn, violation=violation)
+        if "away" in self.fault:
+            yield self.move(w, paused, note, AWAY, f"{name_of(atom)} fails", thrown=True, cost="away")
+            if turn.w != w:
+                lost = f"{label}, the answer is lost"
+                yield self.move(turn.w, paused, note, AWAY, lost, thrown=True, cost="away", turn=turn)
         if "again" in self.fault and not isinstance(atom, Stamps | Look | Put):
             again = self.number(Paused(paused.role, paused.history, paused.answers, note, turn.name, turn.draws))
             yield Move(self.world(turn.w), (again,), self.fault["again"], f"{label}, the answer is lost")
@@ -415,12 +421,13 @@ class Search:
         w = self.worlds[world]
         if processes:
             return "I4: somebody waits for ever"
-        whole = not self.spent(budget, "crash", "lose", "refuse", "again")
-        if (world, whole) not in self._rested:
-            self._rested[world, whole] = self._at_rest(w, whole)
-        return self._rested[world, whole]
+        whole = not self.spent(budget, "crash", "lose", "refuse", "again", "away")
+        failed = self.spent(budget, "fail")
+        if (world, whole, failed) not in self._rested:
+            self._rested[world, whole, failed] = self._at_rest(w, whole, failed)
+        return self._rested[world, whole, failed]
 
-    def _at_rest(self, w: World, whole: bool) -> str:
+    def _at_rest(self, w: World, whole: bool, failed: bool) -> str:
         if self.scenario.loads is not None and w.loads > self.scenario.loads:
             return f"economy: {w.loads} loads, not {self.scenario.loads}"
         for case in self.scenario.cases:
@@ -431,6 +438,8 @@ class Search:
             e = w.entries[case.index]
             if whole and e is not None and e.leased:
                 return "I4: nothing crashed and nothing was lost, and yet a lease is left at rest"
+            if whole and not failed and e is not None and e.resting:
+                return "I4: a source rests that has not failed"
             if not self.recovers(w, case, w.version if whole else w.floor[case.index]):
                 return "I4: after the lease has ended, one read and its task do not make a right HIT"
         return ""
@@ -505,9 +514,13 @@ class Search:
         return "time passes", crowd
 
 
+def name_of(atom: Any) -> str:
+    return type(atom).__name__.lower()
+
+
 def tell(atom: Any, answer: Any) -> str:
     """A move in few words."""
-    name = type(atom).__name__.lower()
+    name = name_of(atom)
     match answer:
         case Grant(verdict, n):
             return f"{name} → {n if verdict is Verdict.GO else str(verdict)}"

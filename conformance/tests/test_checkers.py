@@ -78,3 +78,8 @@ def test_a_duplicate_that_nobody_answered_is_not_deferred() -> None:
     broken = checkers.not_dropped(story("0 start a", "2 done a", "2 end a 1 done"), "a")
     assert broken is not None
     assert broken.seen == "no delivery ended"
+
+
+def test_deliveries_that_ended_are_counted_by_outcome() -> None:
+    assert checkers.endings(GOOD, ["a", "b", "c"]) == {"a": 2, "b": 1}
+    assert checkers.endings(GOOD, ["a", "b"], "done", "skipped") == {"a": 1, "b": 1}

@@ -239,8 +239,8 @@ class ThreeStores(RuleBasedStateMachine):
                 "look": s.Look(key, TAGS), "acquire": s.Acquire(key, born, p, LONG),
                 "reserve": s.Reserve(key, p, LONG), "begin": s.Begin(key, born, q, LONG),
                 "steal": s.Steal(key, p, LONG), "open": s.Open(key, LONG), "release": s.Release(key, born, r, LONG),
-                "renew": s.Renew(key, born, r, LONG), "drop": s.Drop(key, born, q), "mark": s.Mark(key),
-                "unlink": s.Unlink(key),
+                "renew": s.Renew(key, born, r, LONG), "drop": s.Drop(key, born, q, guess % 2 * LONG),
+                "mark": s.Mark(key), "unlink": s.Unlink(key),
             }[kind]  # fmt: skip
 
         self.same(make)

@@ -33,6 +33,7 @@ from rewarm.steps import (
 )
 from rewarm.stores import Ledger, MemoryStore, Store
 from rewarm.stores.base import (
+    BURIAL,
     Admit,
     Backlog,
     Bury,
@@ -389,6 +390,9 @@ def test_a_task_that_kills_its_workers_is_poison(store: Ledger) -> None:
         Started(Answer.GO, 3),
         Started(Answer.POISON, 4),
     ]
+    copy = one(store, start)  # it arrived together with the one that buries the task
+    assert copy.verdict is Answer.BUSY
+    assert 0 < copy.wait <= BURIAL
     one(store, Settle("task", "dead", "killed its worker", LONG))
     assert one(store, Recall("task")) == Record("dead", 1, 0, False, ["killed its worker"])
 

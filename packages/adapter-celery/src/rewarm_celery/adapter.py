@@ -81,7 +81,7 @@ class CeleryAdapter(Adapter):
     @property
     def quorum(self) -> bool:
         """RabbitMQ's quorum queues delay in the broker, in whole seconds."""
-        return self.transport == "amqp" and self.celery.conf.task_default_queue_type == "quorum"
+        return self.transport == "amqp" and self.celery.conf.get("task_default_queue_type") == "quorum"  # since 5.5
 
     @property
     def capabilities(self) -> frozenset[Capability]:  # type: ignore[override]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError, TimeoutError
 from redis.retry import Retry
 from rq import Worker
 from rq.job import Job
@@ -29,7 +30,8 @@ class RecoveringWorker(Worker):
         self.job_monitoring_interval = min(self.job_monitoring_interval, self.look)
         self.maintenance_interval = min(self.maintenance_interval, self.look)
         self.worker_ttl = min(self.worker_ttl, self.look + WAKES_EARLIER)
-        self.connection.set_retry(Retry(ExponentialBackoff(cap=1.0, base=0.05), TRIES))
+        errors = (ConnectionError, TimeoutError, OSError)  # redis-py 5 raises OSError for a refused connection
+        self.connection.set_retry(Retry(ExponentialBackoff(cap=1.0, base=0.05), TRIES, errors))
 
     def get_heartbeat_ttl(self, job: Job) -> int:
         return int(self.job_monitoring_interval) + self.grace

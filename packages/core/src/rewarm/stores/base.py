@@ -60,11 +60,15 @@ class Started(NamedTuple):
     wait: int = 0
 
 
+BURIAL = 10_000  # ms: how long a task's copies wait for the one that buries it
+
+
 class Start(NamedTuple):
     """-> Started. Count a delivery before the job runs; claim the task for `lease`.
 
     In this order: cancelled -> CANCELLED; status done -> DONE; a live claim -> BUSY; more than `cap` deliveries
-    since the last `Settle` -> POISON; else GO, status running. The record lives at least `keep` longer.
+    since the last `Settle` -> POISON, claimed for `BURIAL`: of copies that arrive together one buries; else GO, status
+    running. The record lives at least `keep` longer.
     Lease 0 neither claims nor answers DONE: a refresh's claim and done mark are its place in the entry.
     """
 

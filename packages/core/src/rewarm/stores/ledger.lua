@@ -93,7 +93,10 @@ keep(math.max(ARGV[4], lease))
 if cancelled then return {'cancelled', count, 0} end
 if over then return {'done', count, 0} end
 if left > 0 then return {'busy', count, left} end
-if count > cap then return {'poison', count, 0} end
+if count > cap then
+  set('claim', now + 10000) -- of copies that arrive together, one buries it
+  return {'poison', count, 0}
+end
 if not done then set('status', 'running') end
 if lease > 0 then set('claim', now + lease) end
 return {'go', count, 0}

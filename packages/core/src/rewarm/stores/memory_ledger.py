@@ -73,6 +73,7 @@ class Tasks:
         if step.attempt > task.attempt:
             task.attempt, task.deliveries = step.attempt, 1
         if task.deliveries > step.cap:
+            task.claim = now + b.BURIAL
             return Started(Verdict.POISON, task.deliveries)
         if task.status != "done":
             task.status = "running"
