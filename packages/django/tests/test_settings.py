@@ -101,7 +101,7 @@ def test_deploy_warns_of_what_is_fine_only_while_developing() -> None:
 
 
 def test_rules_are_checked(rule: Any) -> None:
-    from rewarm_django.rules import registry
+    from rewarm_django.registry import registry
 
     before = len(registry.rules)
     rule(model="books.Author", job="titles", field_mapping={"author_id": "nmae"})
@@ -191,3 +191,8 @@ def test_an_application_is_a_rewarm() -> None:
     assert isinstance(caches["default"], Rewarm)
     with pytest.raises(ConfigurationError, match="no 'third'; there are default, second"):
         caches["third"]
+
+
+@pytest.mark.django_db
+def test_the_migrations_are_complete() -> None:
+    call_command("makemigrations", "rewarm_django", check=True, dry_run=True, verbosity=0)

@@ -169,7 +169,7 @@ class Application(Rewarm):
         except (ValueError, TypeError, KeyError):
             return self
         if job == "cacheback":
-            from .compat.cacheback import carry
+            from .compat.carrier import carry
 
             return carry(self, name)
         if job and job not in self.jobs and not self._urls_known and getattr(settings, "ROOT_URLCONF", None):
@@ -241,7 +241,7 @@ def autodiscover() -> None:
     from django.apps import apps
     from django.utils.module_loading import module_has_submodule
 
-    from .rules import register
+    from .registry import register
 
     for config in apps.get_app_configs():
         if config.name != "rewarm_django" and module_has_submodule(config.module, "caches"):

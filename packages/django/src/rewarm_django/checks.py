@@ -13,7 +13,8 @@ from rewarm import BoundJob, ConfigurationError
 
 from . import detect, outbox
 from .applications import Application, caches
-from .rules import InvalidationRule, registry, tags_within
+from .registry import registry
+from .rules import InvalidationRule, tags_within
 from .store import CacheStore
 
 
