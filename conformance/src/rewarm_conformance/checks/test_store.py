@@ -172,9 +172,9 @@ def test_store_08(store: Store, key: str) -> None:
 
 @check("STORE-09")
 def test_store_09(store: Store, key: str) -> None:
-    commit(store, key, one(store, Steal(key, 0, LONG)), ttl=SHORT)
-    commit(store, f"{key}2", one(store, Steal(f"{key}2", 0, 2 * SHORT)), ttl=SHORT, hard=2 * SHORT)
+    commit(store, key, one(store, Steal(key, 0, LONG)), ttl=8 * SHORT)
     judge(checkers.holds(fresh(look(store, key)), "fresh at first", "it is not"))
+    commit(store, f"{key}2", one(store, Steal(f"{key}2", 0, 2 * SHORT)), ttl=SHORT, hard=2 * SHORT)
     judge(checkers.holds(until(lambda: not fresh(look(store, key))), "stale after its ttl", "it stays fresh"))
     judge(checkers.holds(until(lambda: look(store, f"{key}2") is None), "gone after its hard limit", "it stays"))
 
