@@ -366,6 +366,9 @@ class FunctionJob(Job):
     def prepare_args(self, fn: Any, *args: Any) -> Any:
         return (fn if isinstance(fn, str) else path_of(fn, ":"), *args)
 
+    def _entry(self, args: Any, kwargs: dict[str, Any]) -> Entry[Any]:
+        return super()._entry(FunctionJob.prepare_args(self, *args), kwargs)  # `refresh(f, …)` prepares nothing
+
     def fetch(self, fn_string: str, *args: Any, **kwargs: Any) -> Any:
         function = locate(fn_string, object)
         return getattr(function, "fn", function)(*args, **kwargs)
