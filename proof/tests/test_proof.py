@@ -65,7 +65,7 @@ def test_what_a_flow_no_longer_reads_does_not_tell_its_states_apart() -> None:
     assert loading[0].key == loading[1].key
 
 
-@pytest.mark.parametrize("name", ["cold", "stale, tasks", "loads that fail", "set", "queued on a miss"])
+@pytest.mark.parametrize("name", ["cold", "stale, tasks", "fresh, turning stale", "set", "queued on a miss"])
 def test_with_every_local_counted_the_same_ends_are_reached(name: str) -> None:
     case = next(each for each in SCENARIOS if each.name == name)
     fewer = explore(case)
