@@ -80,6 +80,10 @@ def test_a_queue_in_other_processes_needs_a_store_that_they_see() -> None:
         app.set_default()
         try:
             assert ids() == ["rewarm.E003"]
+            app.conf.task_always_eager = True
+            given = {"NAME": "books", "ADAPTER": "celery", "STORE": "redis://127.0.0.1:1/0"}
+            with override_settings(REWARM={"default": given}):
+                assert ids(deploy=True) == ["rewarm.W011", "rewarm.W013"]
         finally:
             app.close()
 

@@ -124,18 +124,25 @@ class Application(Rewarm):
 
         A failure is reported; it raises if `RAISE_EXCEPTION` says so.
         """
-        whole, self.unsent = self.unsent or Gathered(self), None
+        with self._lock:
+            whole, self.unsent = self.unsent or Gathered(self), None
         whole.merge(gathered)
         try:
             self.runtime.drive(whole.flow())
         except (StoreError, EnqueueError) as error:
             if isinstance(error, StoreError):
-                self.unsent = whole
+                self._remember(whole)
             logger.error("%s: a commit's invalidations were not sent: %s", self.name, error, exc_info=error)
             if self.raises:
                 raise
             return False
         return True
+
+    def _remember(self, whole: Gathered) -> None:
+        """The fences of what could not be sent; its refreshes are left to the next reads."""
+        with self._lock:
+            self.unsent = self.unsent or Gathered(self)
+            self.unsent.now |= whole.now | whole.later
 
     # --- workers
 
