@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -69,23 +70,25 @@ def test_r15_an_option_that_is_not_known_is_an_error_with_a_hint(given: Any, tol
     assert ids() == []
 
 
-def test_a_queue_in_other_processes_needs_a_store_that_they_see() -> None:
-    pytest.importorskip("celery")
-    with override_settings(REWARM={"default": {"NAME": "books", "ADAPTER": "dramatiq-like"}}):
-        assert ids() == ["rewarm.E001"]
-    with override_settings(REWARM={"default": {"NAME": "books", "ADAPTER": "celery"}}):
-        from celery import Celery
+@pytest.fixture
+def celery(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The current Celery application, in this test only."""
+    from celery import Celery, _state
 
-        app = Celery("unused", broker="memory://")
-        app.set_default()
-        try:
-            assert ids() == ["rewarm.E003"]
-            app.conf.task_always_eager = True
-            given = {"NAME": "books", "ADAPTER": "celery", "STORE": "redis://127.0.0.1:1/0"}
-            with override_settings(REWARM={"default": given}):
-                assert ids(deploy=True) == ["rewarm.W011", "rewarm.W013"]
-        finally:
-            app.close()
+    app = Celery("unused", broker="memory://", set_as_current=False)
+    monkeypatch.setattr(_state, "default_app", app)
+    monkeypatch.setattr(_state._tls, "current_app", app, raising=False)
+    yield app
+    app.close()
+
+
+def test_a_queue_in_other_processes_needs_a_store_that_they_see(celery: Any) -> None:
+    with override_settings(REWARM={"default": {"NAME": "books", "ADAPTER": "celery"}}):
+        assert ids() == ["rewarm.E003"]
+    celery.conf.task_always_eager = True
+    given = {"NAME": "books", "ADAPTER": "celery", "STORE": "redis://127.0.0.1:1/0"}
+    with override_settings(REWARM={"default": given}):
+        assert ids(deploy=True) == ["rewarm.W011", "rewarm.W013"]
 
 
 def test_a_transactional_level_needs_a_transactional_queue() -> None:
