@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from huey import Huey, MemoryHuey, PriorityRedisHuey, RedisHuey, SqliteHuey
 
-from rewarm import Capability, ConfigurationError, EnqueueError, Rewarm, Route
+from rewarm import Capability, EnqueueError, Rewarm, Route
 from rewarm.cli.server import Server
 from rewarm_huey import AckRedisHuey, HueyAdapter, JSONSerializer
 

@@ -16,6 +16,7 @@ from django.core.management.base import SystemCheckError
 from django.test import override_settings
 
 from rewarm import ConfigurationError, Rewarm
+from rewarm.adapter import process_apps
 from rewarm_django import caches, detect
 from rewarm_django.settings import KEYWORDS
 
@@ -80,6 +81,7 @@ def celery(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(_state._tls, "current_app", app, raising=False)
     yield app
     app.close()
+    process_apps.pop("books", None)  # where its adapter has put the application
 
 
 def test_a_queue_in_other_processes_needs_a_store_that_they_see(celery: Any) -> None:
