@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -13,6 +14,9 @@ from .source import KEYS, Source
 TTL = 900
 
 
+Save = Callable[[], int]
+
+
 class Fence(NamedTuple):
     """What an invalidation reached: so many keys; whether nothing older may be seen at all, not even as stale."""
 
@@ -21,14 +25,14 @@ class Fence(NamedTuple):
 
 
 class Cache(Protocol):
-    """`read` gives a version and HIT, STALE or MISS; `invalidate` is called after each write."""
+    """`read` gives a version and HIT, STALE or MISS; `write` calls `save`, which gives the version it has written."""
 
     def read(self, key: int) -> tuple[int, str]: ...
-    def invalidate(self, key: int, dice: Random) -> Fence: ...
+    def write(self, key: int, save: Save, dice: Random) -> Fence: ...
 
 
 class Rewarmed:
-    """Invalidated by key, by tag, as a whole job, or deleted."""
+    """Invalidated by key, by tag, as a whole job, deleted, or written through."""
 
     def __init__(self, source: Source) -> None:
         from .jobs import app, version
@@ -39,8 +43,14 @@ class Rewarmed:
         read = self.version.read(key)
         return read.value, read.state
 
-    def invalidate(self, key: int, dice: Random) -> Fence:
-        match dice.choices(("key", "tag", "job", "delete"), (10, 10, 1, 3))[0]:
+    def write(self, key: int, save: Save, dice: Random) -> Fence:
+        how = dice.choices(("key", "tag", "job", "delete", "writing"), (10, 10, 1, 3, 5))[0]
+        if how == "writing":
+            with self.version.entry(key).writing() as entry:
+                entry.set(save())
+            return Fence(1, False)
+        save()
+        match how:
             case "key":
                 self.version.invalidate(key)
             case "tag":
@@ -74,7 +84,8 @@ class HandWritten:
         self.client.set(f"naive:{key}", str(value), ex=TTL)
         return value, "MISS"
 
-    def invalidate(self, key: int, dice: Random) -> Fence:
+    def write(self, key: int, save: Save, dice: Random) -> Fence:
+        save()
         self.client.delete(f"naive:{key}")
         return Fence(1, True)
 
@@ -96,7 +107,8 @@ class Dogpile:
         value: int = self.region.get_or_create(f"dogpile:{key}", lambda: self.source.load(key))
         return value, "HIT"
 
-    def invalidate(self, key: int, dice: Random) -> Fence:
+    def write(self, key: int, save: Save, dice: Random) -> Fence:
+        save()
         self.region.delete(f"dogpile:{key}")
         return Fence(1, True)
 
@@ -131,7 +143,8 @@ class Cacheback:
     def read(self, key: int) -> tuple[int, str]:
         return self.job.get(key), "HIT"
 
-    def invalidate(self, key: int, dice: Random) -> Fence:
+    def write(self, key: int, save: Save, dice: Random) -> Fence:
+        save()
         self.job.delete(key)
         return Fence(1, True)
 

@@ -36,6 +36,12 @@ class Source:
                 raise TimeoutError(f"not all {crowd} readers and writers have started within {MEET:g} s")
             time.sleep(0.01)
 
+    def save(self, key: int) -> int:
+        """Write a key: its next version."""
+        self.versions[key] += 1
+        version: int = self.versions[key]
+        return version
+
     def load(self, key: int) -> int:
         """The version of a key, slowly."""
         os.write(self._log, b".")  # one byte for each load, in whichever process

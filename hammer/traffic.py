@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 
 from .caches import opened
 from .source import KEYS
@@ -53,7 +54,7 @@ def read(name: str, number: int, seed: int, seconds: float) -> Tally:
 
 
 def write(name: str, number: int, seed: int, seconds: float) -> Tally:
-    """Write keys of one's own for so long, and invalidate after each write."""
+    """Write keys of one's own for so long, each time with what the cache wants to know of it."""
     with opening:
         source, cache = opened(name)
     cache.read(number)  # connects
@@ -62,8 +63,7 @@ def write(name: str, number: int, seed: int, seconds: float) -> Tally:
     mine = range(number, KEYS, WRITERS)
     while time.monotonic() < until:
         key = dice.choice(mine)
-        source.versions[key] += 1
-        reached, gone = cache.invalidate(key, dice)
+        reached, gone = cache.write(key, partial(source.save, key), dice)
         if gone:
             source.gone[key] = source.versions[key]
         source.floors[key] = source.versions[key]

@@ -1,6 +1,6 @@
 """One rule left out at a time: each of these must die in a scenario, with a shortest trace.
 
-The numbers are those of the rules in docs/protocol.md. A mutant is a model store with another step, or a flow
+The names are those of the rules in docs/proof.md. A mutant is a model store with another step, or a flow
 that takes production's place while it is explored.
 """
 
@@ -70,7 +70,16 @@ class AnyNumber(Model):
         return super().commit(turn, step)
 
 
-@store("rest", "a void load leaves no source at rest", "cold", "I4")
+@store("rest 2", "`acquire` respects a source at rest", "economy: a source at rest", "economy")
+class AsksTheResting(Model):
+    def acquire(self, turn: Turn, step: s.Acquire) -> int:
+        e = self.mine(turn, step.key, step.born)
+        if e is None or e.p != step.p or e.leased:
+            return 0
+        return self.place(turn, step.key, e).q
+
+
+@store("rest 1", "a void load leaves no source at rest", "cold", "I4")
 class LeavesADue(Model):
     def void(self, e: Seen) -> Seen:
         return e._replace(r=0)

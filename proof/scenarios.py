@@ -161,9 +161,9 @@ SCENARIOS = [
     scenario("a fence left to a task", [r, r, fence], FRESH, dup=1, crash=1, lapse=1, fast=True),
     scenario("sweep", [Reader(plain), Reader(second), sweep], begin(None, None), keys=[KEY, SECOND], dup=1, evict=1),
     scenario("sweep, and a crash", [Reader(plain), Reader(second), sweep], begin(None, entry()), keys=[KEY, SECOND],
-             crash=1, lapse=1, fast=True),
+             crash=1, lapse=1),
     scenario("sweep, and a fail-over", [Reader(plain), Reader(second), sweep],
-             begin(entry(soft=AHEAD), entry(soft=AHEAD)), keys=[KEY, SECOND], failover=1),
+             begin(entry(soft=AHEAD), entry(soft=AHEAD)), keys=[KEY, SECOND], failover=1, fast=True),
     # --- economy: exact numbers
     scenario("economy: cold", [r, r, r], COLD, loads=1, fast=True),
     scenario("economy: stale", [r, r, r], STALE, dup=1, loads=1, fast=True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -36,7 +37,13 @@ def test_every_rule_of_the_protocol_has_its_mutant() -> None:
     assert {str(number) for number in range(1, 23)} <= {mutant.name for mutant in MUTANTS}
 
 
-def test_all_quick_scenarios_have_names_of_their_own() -> None:
+def test_the_page_of_the_proof_names_every_rule() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "proof.md").read_text()
+    rows = [f"| {each.name} | {each.rule} | {each.dies} | {each.scenario} |" for each in MUTANTS]
+    assert [row for row in rows if row not in page] == []
+
+
+def test_scenarios_have_names_of_their_own() -> None:
     assert len({each.name for each in SCENARIOS}) == len(SCENARIOS)
 
 
@@ -58,7 +65,7 @@ def test_what_a_flow_no_longer_reads_does_not_tell_its_states_apart() -> None:
     assert loading[0].key == loading[1].key
 
 
-@pytest.mark.parametrize("name", ["cold", "stale, tasks", "loads that fail", "set", "queued on a miss"])
+@pytest.mark.parametrize("name", ["cold", "stale, tasks", "fresh, turning stale", "set", "queued on a miss"])
 def test_with_every_local_counted_the_same_ends_are_reached(name: str) -> None:
     case = next(each for each in SCENARIOS if each.name == name)
     fewer = explore(case)

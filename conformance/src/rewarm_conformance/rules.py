@@ -120,7 +120,7 @@ CORE = _rules(
     ("IDEMP-05", "Invalidating twice equals invalidating once.",
      "each invalidation queues a refresh of its own"),
     ("IDEMP-06", "A duplicate arriving while the first copy may be alive is deferred, not dropped.",
-     "the queue drops duplicates by id; a running task counts as done", (DELAY,)),
+     "the queue drops duplicates by id; a running task counts as done"),
     ("IDEMP-07", "A duplicate arriving after the first copy's holder died runs.",
      "a lock without an end; a running task counts as done"),
     ("TXN-01", "After a rollback nothing runs.",

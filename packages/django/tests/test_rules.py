@@ -19,7 +19,7 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from rewarm import Outcome, Route, State, TaskDead
-from rewarm_django import cache, caches, changes, invalidate_for
+from rewarm_django import cache, caches, changes, invalidate_for, on
 from rewarm_django.rules import registry
 from rewarm_django.testing import capture
 
@@ -85,6 +85,13 @@ def test_r3_the_commit_that_counts_is_that_of_the_rows_database() -> None:
             ada.name = "Ada L"
             ada.save(using="other")
             assert state(author_name, ada.pk) is State.HIT
+        assert state(author_name, ada.pk) is State.STALE
+        # and one that is in no transaction waits for none
+        with on("other"):
+            author_name.entry(ada.pk).set("Ada L")
+        assert state(author_name, ada.pk) is State.HIT
+        ada.name = "Ada M"
+        ada.save(using="other")
         assert state(author_name, ada.pk) is State.STALE
 
 
@@ -362,12 +369,16 @@ def test_r16_all_conditions_must_hold(rule: Any) -> None:
 
 def test_r17_what_counts_is_what_was_saved_not_what_was_set_after(rule: Any) -> None:
     rule(model=Author, job=members, field_mapping={"team_id": "team_id"}, trigger_on_create=True)
+    told: list[int] = []
+    rule(
+        model=Author, invalidator=lambda job, author: told.append(author.team_id), trigger_on_create=True, name="tells"
+    )
     one, two = Team.objects.create(name="one"), Team.objects.create(name="two")
     members(one.pk), members(two.pk)
     with transaction.atomic():
         ada = Author.objects.create(name="Ada", team=one)
         ada.team = two
-    assert (state(members, one.pk), state(members, two.pk)) == (State.STALE, State.HIT)
+    assert (state(members, one.pk), state(members, two.pk), told) == (State.STALE, State.HIT, [one.pk])
 
 
 # --- restflow's fields
