@@ -8,7 +8,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -17,6 +17,7 @@ from django.db import close_old_connections, connections, models
 
 from rewarm import ConfigurationError, EnqueueError, Job, Outcome, Retry, Rewarm, StoreError, events
 from rewarm.gather import Gathered
+from rewarm.job import JobDecorator, Policies, Seconds
 
 from . import commit, detect, references
 from .ledger_db import DatabaseLedger, note
@@ -77,22 +78,24 @@ class Application(Rewarm):
             raise self.problem
         return super()._start()
 
-    def job(self, *, ttl: Any = None, name: str | None = None, **policies: Any) -> Any:
+    def job(self, *, ttl: Seconds | None = None, name: str | None = None, **policies: Unpack[Policies]) -> JobDecorator:
         """As `Rewarm.job`, over the defaults that `REWARM[...]["POLICIES"]` gives."""
-        whole = {**self._defaults(), **policies, **({} if ttl is None else {"ttl": ttl})}
+        whole: dict[str, Any] = {**self._defaults(), **policies, **({} if ttl is None else {"ttl": ttl})}
         if "ttl" not in whole:
             raise ConfigurationError("a job needs ttl=: for how many seconds is a value fresh?")
         return super().job(name=name, **whole)
 
-    def add(self, job: Any) -> Any:
-        """As `Rewarm.add`, over the same defaults."""
-        job = job() if isinstance(job, type) else job
-        missing = [name for name in self._defaults() if getattr(job, name, None) is None]
-        if missing and isinstance(job, Job):
-            job = copy.copy(job)  # it may be added to several applications
-            for name in missing:
-                setattr(job, name, self._defaults()[name])
-        return super().add(job)
+    if not TYPE_CHECKING:  # its overloads are the core's
+
+        def add(self, job: Any) -> Any:
+            """As `Rewarm.add`, over the same defaults."""
+            job = job() if isinstance(job, type) else job
+            missing = [name for name in self._defaults() if getattr(job, name, None) is None]
+            if missing and isinstance(job, Job):
+                job = copy.copy(job)  # it may be added to several applications
+                for name in missing:
+                    setattr(job, name, self._defaults()[name])
+            return super().add(job)
 
     def _defaults(self) -> dict[str, Any]:
         try:
