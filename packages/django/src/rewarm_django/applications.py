@@ -20,6 +20,7 @@ from rewarm.gather import Gathered
 from rewarm.job import JobDecorator, Policies, Seconds
 
 from . import commit, detect, references
+from .history import History
 from .ledger_db import DatabaseLedger, note
 from .settings import DEFAULT_STORE, KEYWORDS, aliases, described
 from .store import CacheStore
@@ -44,6 +45,7 @@ class Application(Rewarm):
         )
         self.level, self.raises = "on_commit", False
         self.relay_every: float | None = None
+        self.history: History | None = None
         self.unsent: Gathered | None = None  # what a commit could not send; the next one tries again
         self.ready, self._urls_known = False, False
         self.values = references.Rows()
@@ -71,7 +73,17 @@ class Application(Rewarm):
             self.problem = problem
             raise
         self.level, self.raises, self.relay_every = own["COMMIT"], own["RAISE_EXCEPTION"], own["RELAY_EVERY"]
+        if self.history is not None:
+            self.listeners.remove(self.history)
+        self.history = History(self, own["HISTORY"]) if own["HISTORY"] else None
+        if self.history is not None:
+            self.listen(self.history)
         self.ready = True
+
+    def close(self) -> None:
+        super().close()
+        if self.history is not None:
+            self.history.close()
 
     def _start(self) -> Any:
         if not self.ready:
@@ -148,6 +160,8 @@ class Application(Rewarm):
         try:
             return super().run(payload)
         finally:
+            if self.history is not None:
+                self.history.after_task()
             _tidy()
 
     async def arun(self, payload: str) -> Outcome:

@@ -89,3 +89,47 @@ class LedgerGate(models.Model):  # type: ignore[misc]
     failed = models.BigIntegerField(default=0)
     open = models.BigIntegerField(default=0)
     expires = models.BigIntegerField(default=0, db_index=True)
+
+
+class Minute(models.Model):  # type: ignore[misc]
+    """What happened in one minute, to one job; the row without a job is about the queue.
+
+    `waited`: milliseconds between queueing and end, summed over `refreshes`; `slowest`: the longest of them.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    app = models.CharField(max_length=200)
+    job = models.CharField(max_length=200)
+    at = models.DateTimeField()
+    hits = models.BigIntegerField(default=0)
+    stales = models.BigIntegerField(default=0)
+    misses = models.BigIntegerField(default=0)
+    loads = models.BigIntegerField(default=0)
+    failures = models.BigIntegerField(default=0)
+    refreshes = models.BigIntegerField(default=0)
+    waited = models.BigIntegerField(default=0)
+    slowest = models.BigIntegerField(default=0)
+    depth = models.BigIntegerField(null=True)
+
+    class Meta:
+        verbose_name_plural = "dashboard"
+        default_permissions = ("view",)
+        constraints: ClassVar[list[Any]] = [
+            models.UniqueConstraint(fields=["at", "app", "job"], name="rewarm_minute_once")
+        ]
+
+
+class DeadLetter(models.Model):  # type: ignore[misc]
+    """No table: a task that was given up, in the ledger of an application, wherever that is. `id`: alias:id.
+
+    Permissions: `view`; `change` to retry, `delete` to discard.
+    """
+
+    id = models.CharField(max_length=400, primary_key=True)
+
+    class Meta:
+        managed = False
+        default_permissions = ("view", "change", "delete")
+
+    def __str__(self) -> str:
+        return str(self.id)
