@@ -25,7 +25,7 @@ from .models import DeadLetter, LedgerTask, Minute, Outbox
 Method = TypeVar("Method", bound=Callable[..., Any])
 PAGE = 50
 MOST = 200  # letters that one action takes
-COLUMNS = ("What", "Job", "Kind", "Error", "Attempts", "Since")
+COLUMNS = ("What, and why", "Job", "Kind", "Attempts", "Since")
 
 
 def display(description: str, ordering: str | None = None) -> Callable[[Method], Method]:

@@ -34,22 +34,28 @@ class Row:
 
     job: str
     sums: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SUMS, 0))
-    slowest: int = 0
     entries: str = ""
+
+    @property
+    def asked(self) -> int:
+        return self.sums["hits"] + self.sums["stales"] + self.sums["misses"]
 
     @property
     def ratio(self) -> str:
         """Of all reads those that found a fresh value."""
-        reads = self.sums["hits"] + self.sums["stales"] + self.sums["misses"]
-        return f"{100 * self.sums['hits'] / reads:.1f} %" if reads else "–"
+        return f"{100 * self.sums['hits'] / self.asked:.1f} %" if self.asked else "–"
+
+    @property
+    def reads(self) -> list[str]:
+        return [number(self.sums[name]) for name in ("hits", "stales", "misses", "loads")]
+
+    @property
+    def refreshes(self) -> str:
+        return number(self.sums["refreshes"])
 
     @property
     def wait(self) -> str:
         return ms(self.sums["waited"] / self.sums["refreshes"]) if self.sums["refreshes"] else "–"
-
-    @property
-    def longest(self) -> str:
-        return ms(self.slowest) if self.slowest else "–"
 
 
 @dataclass
@@ -109,10 +115,10 @@ def look(app: Application, span: str, count: bool = False) -> Shown:
     problem = ""
     try:
         minutes = Minute.objects.using(router.db_for_read(Minute)).filter(app=app.name, at__gte=moments[0])
-        for found in minutes.values("job").annotate(**{name: Sum(name) for name in SUMS}, most=Max("slowest")):
+        for found in minutes.values("job").annotate(**{name: Sum(name) for name in SUMS}):
             if found["job"]:
                 row = rows.setdefault(found["job"], Row(found["job"]))
-                row.sums, row.slowest = {name: found[name] for name in SUMS}, found["most"]
+                row.sums = {name: found[name] for name in SUMS}
         names = (*SUMS, "slowest", "depth")
         per_minute = minutes.values_list("at").annotate(*map(Sum, SUMS), Max("slowest"), Max("depth"))
         for at, *values in per_minute.order_by("at"):
@@ -127,8 +133,9 @@ def look(app: Application, span: str, count: bool = False) -> Shown:
     counted = _count(app, rows) if count else ""
     text = "%H:%M" if seconds <= 86_400 else "%d %b %H:%M"
     labels = [timezone.localtime(at).strftime(text) if timezone.is_aware(at) else "" for at in moments]
+    busiest = sorted(rows.values(), key=lambda row: -row.asked)
     return Shown(
-        recording=app.history is not None, rows=list(rows.values()), plots=_plots(slots, labels),
+        recording=app.history is not None, rows=busiest, plots=_plots(slots, labels),
         labels=[labels[0], labels[bars // 2], labels[bars]], problem=problem, counted=counted, now=_now(app),
     )  # fmt: skip
 
@@ -269,11 +276,11 @@ def _slots(told: list[str], labels: list[str]) -> list[tuple[float, str]]:
 
 
 def nice(most: float) -> float:
-    """A round number that is not less: 1, 2 or 5 and zeros; 1 for nothing."""
+    """A round number that is not less, for the top of an axis; 1 for nothing."""
     power = 1.0
     while most > power * 10:
         power *= 10
-    return next((power * digit for digit in (1, 2, 5) if power * digit >= most), power * 10)
+    return next(power * digit for digit in (1, 2, 3, 4, 6, 8, 10) if power * digit >= most)
 
 
 def number(value: float) -> str:

@@ -58,7 +58,7 @@ class Found:
     def error(self) -> str:
         """What kind of error it was: `ValueError`."""
         name = self.last.partition(":")[0].strip()
-        return name.rpartition(".")[2] if " " not in name else self.letter.reason
+        return name.rpartition(".")[2] if " " not in name else self.letter.reason.partition(":")[0]
 
     @property
     def payload(self) -> str:
