@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import time
+import warnings
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -264,6 +266,21 @@ def test_a_thread_writes_and_a_worker_after_its_task(monkeypatch: pytest.MonkeyP
     cache.emit(events.Read(app="books", job="titles", key="k", state="STALE"))
     cache.run("unreadable")
     assert Minute.objects.get(job="titles").stales == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_counts_its_own() -> None:
+    assert cache.history is not None
+    cache.emit(events.Read(app="books", job="titles", key="k", state="HIT"))
+    with cache.history._lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads: that is what is shown
+        if not (child := os.fork()):
+            cache.emit(events.Read(app="books", job="titles", key="k", state="MISS"))
+            counts = [dict(one) for one in cache.history._counts.values()]
+            os._exit(0 if counts == [{"misses": 1}] and cache.history._thread is not None else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    cache.close()
+    assert [(row.hits, row.misses) for row in Minute.objects.filter(job="titles")] == [(1, 0)]
 
 
 def test_the_dashboard_shows_figures_of_each_job(client: Client) -> None:

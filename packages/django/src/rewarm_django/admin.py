@@ -15,7 +15,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 
-from rewarm import RewarmError
+from rewarm import ConfigurationError, RewarmError
+from rewarm.task import KINDS
 
 from . import dashboard, letters, outbox
 from .applications import caches
@@ -91,10 +92,44 @@ class OutboxAdmin(ReadOnly):
     relay.allowed_permissions = ("relay",)  # type: ignore[attr-defined]
 
 
+class Known(admin.SimpleListFilter):  # type: ignore[misc]
+    """A filter whose values are known beforehand: there may be a million rows."""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(value, value) for value in self.known()]
+
+    def queryset(self, request: HttpRequest, rows: Any) -> Any:
+        return rows.filter(**{self.parameter_name: self.value()}) if self.value() else rows
+
+    def known(self) -> list[str]:
+        raise NotImplementedError
+
+
+class StatusFilter(Known):
+    title = parameter_name = "status"
+
+    def known(self) -> list[str]:
+        return ["running", "retried", "deferred", "done", "skipped", "dead"]
+
+
+class KindFilter(Known):
+    title = parameter_name = "kind"
+
+    def known(self) -> list[str]:
+        return list(KINDS)
+
+
+class JobFilter(Known):
+    title = parameter_name = "job"
+
+    def known(self) -> list[str]:
+        return sorted({name for app in caches.values() for name in app.jobs})
+
+
 @admin.register(LedgerTask)
 class TaskAdmin(ReadOnly):
     list_display = ("job_or_id", "kind", "state", "attempt", "deliveries", "at", "last_error")
-    list_filter = ("status", "kind", "job", "cancelled")
+    list_filter = (StatusFilter, KindFilter, JobFilter)
     search_fields = ("name", "job", "errors")
     ordering = ("-changed",)
     list_per_page = PAGE
@@ -165,9 +200,10 @@ class DeadLetterAdmin(ReadOnly):
             return self._act(request, [id])
         try:
             found = letters.one(id)
-        except (KeyError, RewarmError) as problem:
+        except RewarmError as problem:
             gone = f"{id} is no dead letter any more: it was retried, discarded, or its entry refreshed after all"
-            self.message_user(request, gone if isinstance(problem, KeyError) else str(problem), messages.WARNING)
+            told = gone if isinstance(problem, ConfigurationError) else str(problem)
+            self.message_user(request, told, messages.WARNING)
             return HttpResponseRedirect(self.address("changelist"))
         letter = found.letter
         facts = [
@@ -188,7 +224,9 @@ class DeadLetterAdmin(ReadOnly):
         else:
             self._check(request, "change" if action == "retry" else "delete")
             if action == "discard" and "confirmed" not in request.POST:
-                return self.page(request, "discard", "Are you sure?", ids=ids, back=self.address("changelist"))
+                names = {found.id: found.what for found in letters.everything()[0]}
+                chosen = [(id, names.get(id, id)) for id in ids]
+                return self.page(request, "discard", "Are you sure?", chosen=chosen, back=self.address("changelist"))
             self._done(request, action, ids)
         return back
 

@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 import time
+import weakref
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -38,8 +39,14 @@ class History:
 
     def __init__(self, app: Application, days: float) -> None:
         self.app, self.days = app, days
-        self._lock = threading.Lock()
-        self._pid, self._written, self._ended = 0, -EVERY, threading.Event()
+        self._reset()
+        history = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _forked(history()))
+
+    def _reset(self) -> None:
+        self._lock, self._ended = threading.Lock(), threading.Event()
+        self._thread: threading.Thread | None = None
+        self._written = -EVERY
         self._counts: dict[tuple[int, str], Counter[str]] = {}
 
     def __call__(self, event: events.Event) -> None:
@@ -57,7 +64,7 @@ class History:
 
     def _count(self, job: str, waited: int = 0, **more: int) -> None:
         minute = int(time.time() // 60)
-        if self._pid != os.getpid():
+        if self._thread is None:
             self._start()
         with self._lock:
             counts = self._counts.setdefault((minute, job), Counter())
@@ -68,9 +75,8 @@ class History:
 
     def _start(self) -> None:
         with self._lock:
-            if self._pid != os.getpid():
-                self._pid, self._ended, self._written = os.getpid(), threading.Event(), -EVERY
-                self._counts = {}  # a forked child counts its own
+            if self._thread is None:
+                self._ended = threading.Event()
                 self._thread = threading.Thread(
                     target=self._work, args=(self._ended,), name="rewarm-history", daemon=True
                 )
@@ -91,11 +97,11 @@ class History:
     def close(self) -> None:
         """Write what is counted, and end the thread."""
         self._ended.set()
-        if self._pid == os.getpid():
-            self._thread.join(GRACE)
-            if self._counts:
-                self.write()
-        self._pid = 0
+        if (thread := self._thread) is not None:
+            thread.join(GRACE)
+            self._thread = None
+        if self._counts:
+            self.write()
 
     def write(self) -> None:
         """Add what was counted to the rows. What a database does not take is told, and not counted."""
@@ -137,3 +143,9 @@ class History:
             rows.filter(app=self.app.name, job="", at=at).update(depth=depth)
         old = rows.filter(at__lt=at - timedelta(days=self.days)).order_by("pk").values_list("pk", flat=True)
         rows.filter(pk__in=list(old[:SLICE]))._raw_delete(rows.db)
+
+
+def _forked(history: History | None) -> None:
+    # The child counts its own; a thread that does not exist there may have held the lock.
+    if history is not None:
+        history._reset()

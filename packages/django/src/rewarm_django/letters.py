@@ -87,14 +87,9 @@ def everything() -> tuple[list[Found], list[str]]:
 
 
 def one(id: str) -> Found:
-    """Raises KeyError if there is no such letter, RewarmError if its ledger is away."""
+    """Raises ConfigurationError if there is no such letter, StoreError if its ledger is away."""
     alias, _, name = id.partition(":")
-    if alias not in caches:
-        raise KeyError(id)
-    for letter in caches[alias].dead.list():
-        if letter.id == name:
-            return Found(alias, letter)
-    raise KeyError(id)
+    return Found(alias, caches[alias].dead.show(name))
 
 
 def matching(letters: list[Found], asked: Mapping[str, str]) -> list[Found]:
