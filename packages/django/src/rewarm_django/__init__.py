@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .bulk import InvalidatingManager, InvalidatingQuerySet, changes
     from .commit import on
     from .jobs import QuerySetFilterJob, QuerySetGetJob
+    from .ledger_db import DatabaseLedger
     from .outbox import relay
     from .registry import invalidate_for, register
     from .rules import InvalidationRule
@@ -27,12 +28,13 @@ _HOMES = {
     "InvalidatingQuerySet": "bulk", "changes": "bulk", "on": "commit", "QuerySetFilterJob": "jobs",
     "QuerySetGetJob": "jobs", "relay": "outbox", "InvalidationRule": "rules", "invalidate_for": "registry",
     "register": "registry", "CacheStore": "store", "cached_view": "views",
-    "shape": "shapes",
+    "shape": "shapes", "DatabaseLedger": "ledger_db",
 }  # fmt: skip
 
 __all__ = [
     "Application",
     "CacheStore",
+    "DatabaseLedger",
     "InvalidatingManager",
     "InvalidatingQuerySet",
     "InvalidationRule",

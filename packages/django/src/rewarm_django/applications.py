@@ -15,11 +15,13 @@ from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import close_old_connections, connections, models
 
-from rewarm import ConfigurationError, EnqueueError, Job, Outcome, Retry, Rewarm, StoreError
+from rewarm import ConfigurationError, EnqueueError, Job, Outcome, Retry, Rewarm, StoreError, events
 from rewarm.gather import Gathered
 from rewarm.job import JobDecorator, Policies, Seconds
 
 from . import commit, detect, references
+from .history import History
+from .ledger_db import DatabaseLedger, note
 from .settings import DEFAULT_STORE, KEYWORDS, aliases, described
 from .store import CacheStore
 
@@ -43,6 +45,7 @@ class Application(Rewarm):
         )
         self.level, self.raises = "on_commit", False
         self.relay_every: float | None = None
+        self.history: History | None = None
         self.unsent: Gathered | None = None  # what a commit could not send; the next one tries again
         self.ready, self._urls_known = False, False
         self.values = references.Rows()
@@ -61,7 +64,7 @@ class Application(Rewarm):
             own = self.described()
             own = {"STORE": DEFAULT_STORE, "ADAPTER": None, "TRANSACTIONS": commit.Transactions(), **own}
             given = {name: own.get(name.upper(), default) for name, default in KEYWORDS.items()}
-            given["store"], given["ledger"] = _store(given["store"]), _store(given["ledger"])
+            given["store"], given["ledger"] = _store(given["store"]), _ledger(given["ledger"])
             if given["adapter"] in (None, "auto"):
                 given["adapter"] = detect.queue()
             self.close()
@@ -70,7 +73,17 @@ class Application(Rewarm):
             self.problem = problem
             raise
         self.level, self.raises, self.relay_every = own["COMMIT"], own["RAISE_EXCEPTION"], own["RELAY_EVERY"]
+        if self.history is not None:
+            self.listeners.remove(self.history)
+        self.history = History(self, own["HISTORY"]) if own["HISTORY"] else None
+        if self.history is not None:
+            self.listen(self.history)
         self.ready = True
+
+    def close(self) -> None:
+        super().close()
+        if self.history is not None:
+            self.history.close()
 
     def _start(self) -> Any:
         if not self.ready:
@@ -154,6 +167,8 @@ class Application(Rewarm):
         try:
             return super().run(payload)
         finally:
+            if self.history is not None:
+                self.history.after_task()
             _tidy()
 
     async def arun(self, payload: str) -> Outcome:
@@ -167,12 +182,18 @@ class Application(Rewarm):
         found: T = await sync_to_async(function, thread_sensitive=True)(*args, **kwargs)
         return found
 
+    def emit(self, event: events.Event) -> None:
+        if isinstance(event, events.TaskStarted):  # an eager one has not come through `run`
+            note(self.name, event.task.id, event.task.kind, event.task.job)
+        super().emit(event)
+
     def _known(self, payload: str) -> Application:
         """Whose the task is, with its job: a worker has had no reason to import a cached view's module, nor the names
         of another library."""
         try:
             task = json.loads(payload)
             name, job = task["app"], task.get("job") or ""
+            note(name, task["id"], task["kind"], job)
         except (ValueError, TypeError, KeyError):
             return self
         if job == "cacheback":
@@ -279,3 +300,10 @@ def _store(given: Any) -> Any:
 
 
 __all__ = ["Application", "Caches", "autodiscover", "caches"]
+
+
+def _ledger(given: Any) -> Any:
+    """`database` or `database://alias`: a ledger in one of Django's databases. Anything else is as for a store."""
+    if isinstance(given, str) and (given == "database" or given.startswith("database://")):
+        return DatabaseLedger(given.removeprefix("database").removeprefix("://") or "default")
+    return _store(given)
