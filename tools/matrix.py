@@ -51,7 +51,8 @@ def isolated(cell: dict[str, Any], python: str) -> list[str]:
 
 
 def folder(cell: dict[str, Any]) -> str:
-    return str(cell["package"]).replace("rewarm-", "packages/adapter-", 1)
+    name = str(cell["package"]).removeprefix("rewarm-")
+    return next(path for path in (f"packages/adapter-{name}", f"packages/{name}") if (ROOT / path).is_dir())
 
 
 def testbed(cell: dict[str, Any]) -> str:

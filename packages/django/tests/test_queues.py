@@ -22,6 +22,9 @@ EXTRA = {
     "rq": "INSTALLED_APPS.append('django_rq'); RQ_QUEUES = {{'default': {{'URL': {url!r}}}}}",
     "djangoq": "INSTALLED_APPS.append('django_q'); Q_CLUSTER = {{'name': 'books', 'orm': 'default', 'poll': 0.05,"
     "'timeout': 30, 'retry': 40, 'workers': 1}}",
+    "django-tasks": "from importlib.util import find_spec; INSTALLED_APPS += ['django_tasks_db',"
+    "*(['django_tasks'] if find_spec('django_tasks') else [])];"
+    "TASKS = {{'default': {{'BACKEND': 'django_tasks_db.DatabaseBackend'}}}}",
     "huey": "INSTALLED_APPS.append('huey.contrib.djhuey'); HUEY = {{'huey_class': 'huey.RedisHuey', 'name': 'books',"
     "'immediate': False, 'connection': {{'url': {url!r}}}}}",
 }
@@ -33,9 +36,10 @@ WORKER = {
     "dramatiq": ["dramatiq", "books.worker", "-p", "1", "-t", "2"],
     "rq": ["django", "rqworker", "--with-scheduler", "default"],
     "djangoq": ["django", "qcluster"],
+    "django-tasks": ["django", "db_worker", "--interval", "0.05"],
     "huey": ["django", "run_huey", "-w", "1"],
 }  # fmt: skip
-LEVEL = {"djangoq": "queue", "rq": "outbox"}
+LEVEL = {"djangoq": "queue", "django-tasks": "queue", "rq": "outbox"}
 
 
 @pytest.mark.parametrize("queue", list(EXTRA))

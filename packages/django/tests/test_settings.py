@@ -151,6 +151,8 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"Q_CLUSTER": {"orm": "default"}}, ["django_q"], "djangoq"),
         ({}, ["huey.contrib.djhuey"], "huey"),
         ({"DRAMATIQ_BROKER": {}}, [], "dramatiq"),
+        ({"TASKS": {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}}, [], "django-tasks"),
+        ({"TASKS": {"default": {"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"}}}, [], "threads"),
     ],
 )
 def test_the_queue_is_the_one_that_is_configured(settings: Any, installed: Any, name: str, monkeypatch: Any) -> None:

@@ -21,6 +21,7 @@ KNOWN = {
     "rq": "rewarm-rq",
     "huey": "rewarm-huey",
     "djangoq": "rewarm-djangoq",
+    "django-tasks": "rewarm-django[tasks]",
 }
 
 

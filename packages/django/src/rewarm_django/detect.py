@@ -42,8 +42,15 @@ def _djangoq() -> str:
     return "settings Q_CLUSTER" if "django_q" in _installed() and hasattr(settings, "Q_CLUSTER") else ""
 
 
+def _tasks() -> str:
+    given = getattr(settings, "TASKS", {}).get("default", {}).get("BACKEND", "")
+    idle = not given or given.endswith((".ImmediateBackend", ".DummyBackend"))  # Django's own default is such a one
+    return "" if idle else "settings TASKS"
+
+
 SIGNS: dict[str, Callable[[], str]] = {
     "celery": _celery, "dramatiq": _dramatiq, "rq": _rq, "huey": _huey, "djangoq": _djangoq,
+    "django-tasks": _tasks,
 }  # fmt: skip
 
 
@@ -63,7 +70,7 @@ def queue() -> str:
         told = ", ".join(f"{name} ({sign})" for name, sign in found.items())
         raise ConfigurationError(f"several task queues are configured, {told}: {HINT}")
     [(name, sign)] = found.items()
-    if find_spec(f"rewarm_{name}") is None:
+    if name != "django-tasks" and find_spec(f"rewarm_{name}") is None:
         raise ConfigurationError(
             f"{name} is configured ({sign}), but its adapter is missing: pip install {KNOWN[name]}"
         )
