@@ -51,8 +51,8 @@ def run(cell: str, fault: str, seed: int) -> Found | str:
     return f"{cell} {fault}: {said[-3000:]}" if process.returncode else Found(**json.loads(out.splitlines()[-1]))
 
 
-def work(pairs: Sequence[tuple[str, str]], seed: int, jobs: int) -> page.Table:
-    """Make faults, so many at a time, and say how each went."""
+def work(pairs: Sequence[tuple[str, str]], seed: int, jobs: int, results: Path | None) -> page.Table:
+    """Make faults, so many at a time, say how each went, and keep it."""
     table: page.Table = {}
     with ThreadPoolExecutor(jobs) as crew:
         futures = {crew.submit(run, cell, fault, seed): (cell, fault) for cell, fault in pairs}
@@ -62,6 +62,8 @@ def work(pairs: Sequence[tuple[str, str]], seed: int, jobs: int) -> page.Table:
             print(f"{number:4}/{len(pairs)}  {fault:20} {cell:18} {page.verdict(found)}", flush=True)
             for problem in page.problems(found):
                 print(f"           {problem}", flush=True)
+            if results:
+                page.keep(results, fault, cell, seed, found)
     return table
 
 
@@ -73,7 +75,8 @@ def main() -> int:
     )
     options.add_argument("--fault", action="append", choices=FAULTS, help="may be repeated; by default all")
     options.add_argument("--jobs", type=int, default=4, help="faults at a time: most of one is waiting")
-    options.add_argument("--markdown", type=Path, help="write the page of the documentation here")
+    options.add_argument("--results", type=Path, help="keep what came of each here, beside what earlier runs kept")
+    options.add_argument("--markdown", type=Path, help="write the page of the documentation here, from --results")
     asked = options.parse_args()
     chosen = asked.cell or list(CELLS)
     testbeds = {cell: locate(cells()[cell]) for cell in chosen}
@@ -84,10 +87,10 @@ def main() -> int:
         if FAULTS[name].applies(testbed)
     ]
     print(f"seed {asked.seed}; {len(pairs)} faults, {asked.jobs} at a time\n", flush=True)
-    table = work(pairs, asked.seed, asked.jobs)
+    table = work(pairs, asked.seed, asked.jobs, asked.results)
     print("\n" + page.plain(table, chosen))
-    if asked.markdown:
-        asked.markdown.write_text(page.markdown(table, chosen, asked.seed))
+    if asked.results and asked.markdown:
+        asked.markdown.write_text(page.markdown(page.kept(asked.results), CELLS))
     return any(page.problems(found) for found in table.values())
 
 

@@ -28,6 +28,10 @@ from .traffic import Seen, Traffic
 
 SLACK = 10.0
 """Seconds beyond a queue's promised redelivery, in which something has to end, else no more will."""
+MOMENT = 0.5
+"""Seconds by which a worker may tell of a burial later than it was."""
+HOLDERS = {"dramatiq-redis": "https://github.com/Bogdanp/dramatiq/issues/527"}
+"""Cells whose worker keeps what it had fetched when it lost its broker, until its next start: where to read of it."""
 AT_MOST = 4
 """So many times as long anything may take."""
 OVER = {*map(str, ENDS), "cancelled"}
@@ -35,13 +39,15 @@ OVER = {*map(str, ENDS), "cancelled"}
 
 @dataclass
 class Found:
-    """What came of a fault. `lost`: accepted, and not ended; `unlisted`: dead, and not among the dead letters."""
+    """What came of a fault. `held`: ended only when the worker was started again; `lost`: accepted, and never ended;
+    `unlisted`: dead, and not among the dead letters."""
 
     accepted: int = 0
     done: int = 0
     dead: int = 0
     restarts: int = 0
     settled: float = 0.0  # seconds from the end of the fault to the end of the last payload
+    held: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     unlisted: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -68,14 +74,18 @@ def make(cell: str, fault: Fault, seed: int) -> Found:
                 traffic.payloads()
                 struck = time.monotonic()
                 with fault.strike(ground, bed):
+                    forgotten = time.monotonic() + MOMENT if fault.name == "store-emptied" else 0.0
                     traffic.payloads()
                     time.sleep(max(0.0, struck + OUTAGE - time.monotonic()))
                 healed = time.monotonic()
                 traffic.payloads()
-            open_ = settle(bed)
+            held = left = settle(bed)
             settled = time.monotonic() - healed
+            if held and cell in HOLDERS:
+                bed.kill()  # a supervisor starts another
+                left = settle(bed)
             traffic.at_rest()
-        return judge(bed, traffic, open_, settled, struck if fault.name == "store-emptied" else 0.0)
+        return judge(bed, traffic, held - left, left, settled, forgotten)
 
 
 def accepted(history: History) -> set[str]:
@@ -120,7 +130,7 @@ def unknown(bed: Bed, ids: Collection[str]) -> set[str]:
     }
 
 
-def judge(bed: Bed, traffic: Traffic, left: set[str], settled: float, forgotten: float) -> Found:
+def judge(bed: Bed, traffic: Traffic, held: set[str], left: set[str], settled: float, forgotten: float) -> Found:
     """`forgotten`: the instant at which the ledger was lost, dead letters and all."""
     history = bed.history
     how, letters = ended(history), {letter.id for letter in bed.letters()}
@@ -131,6 +141,7 @@ def judge(bed: Bed, traffic: Traffic, left: set[str], settled: float, forgotten:
         dead=sum(outcome == "dead" for outcome in how.values()),
         restarts=len(bed.workers) - 1,
         settled=settled,
+        held=[story(history, id) for id in sorted(held)],
         lost=[story(history, id) for id in sorted(left)],
         unlisted=sorted(buried - letters),
         wrong=traffic.read.wrong,

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from .cell import Found
+from rewarm_conformance.probe import locate
+from rewarm_conformance.runner import cells as installed
+
+from .cell import HOLDERS, Found
 from .faults import FAULTS, STRIKES
 
 Table = dict[tuple[str, str], "Found | str"]
@@ -14,8 +20,8 @@ Table = dict[tuple[str, str], "Found | str"]
 
 HEAD = """# Faults
 
-What `make chaos` does to each durable queue, and what its users see. `make chaos CELL=rq-redis SEED=7` for one cell;
-this page is written by `python -m chaos --seed {seed} --markdown docs/chaos.md`.
+What `make chaos` does to each durable queue, and what its users see; `make chaos CELL=rq-redis SEED=7` for one cell.
+This page is written by `python -m chaos --results chaos/results.json --markdown docs/chaos.md`.
 
 Each fault is made in a process of its own, with servers and a worker of its own, while two readers and a writer are at
 work and payloads are sent before, during and after it: loads that succeed, that fail once, that are dead at once,
@@ -31,6 +37,19 @@ leaves behind.
 """
 
 
+def keep(results: Path, fault: str, cell: str, seed: int, found: Found | str) -> None:
+    """Add what came of one fault to a file, in place of an earlier run's."""
+    told = json.loads(results.read_text()) if results.exists() else {}
+    told[f"{fault} {cell}"] = {"seed": seed, "found": found if isinstance(found, str) else asdict(found)}
+    results.write_text(json.dumps(told, indent=1, sort_keys=True) + "\n")
+
+
+def kept(results: Path) -> Table:
+    """What a file holds of all runs."""
+    told = {tuple(name.split()): one["found"] for name, one in json.loads(results.read_text()).items()}
+    return {name: one if isinstance(one, str) else Found(**one) for name, one in told.items()}
+
+
 def problems(found: Found | str) -> list[str]:
     return [found] if isinstance(found, str) else found.problems
 
@@ -43,7 +62,8 @@ def verdict(found: Found | str | None) -> str:
         return "not made"
     counts = {"lost": found.lost, "unlisted": found.unlisted, "wrong": found.wrong}
     words = [f"{len(one)} {name}" for name, one in counts.items() if one]
-    return ", ".join(words) or f"{found.accepted} ok"
+    held = f", {len(found.held)} held" if found.held else ""
+    return ", ".join(words) or f"{found.accepted} ok{held}"
 
 
 def plain(table: Table, cells: Sequence[str]) -> str:
@@ -64,9 +84,9 @@ def plain(table: Table, cells: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def markdown(table: Table, cells: Sequence[str], seed: int) -> str:
+def markdown(table: Table, cells: Sequence[str]) -> str:
     """The page."""
-    return "\n".join([HEAD.format(seed=seed), *_does(), *_grid(table, cells), *_seen(table, cells), ""])
+    return "\n".join([HEAD, *_does(), *_grid(table, cells), *_seen(table, cells), ""])
 
 
 def _does() -> Iterator[str]:
@@ -79,13 +99,21 @@ def _grid(table: Table, cells: Sequence[str]) -> Iterator[str]:
     yield from ("", "## What came of it", "")
     yield "Payloads taken of which none was lost, or what went wrong; a dash where the fault does not apply: a queue in"
     yield "files has no server, RabbitMQ no limit that could be set so, and what an emptied broker has lost only a"
-    yield "journal can bring back."
+    yield "journal can bring back; nothing where it has not been made yet. *Held*: the worker kept what it had fetched"
+    yield "when it lost its broker, and only its next start brings that back"
+    yield f"([dramatiq #527]({HOLDERS['dramatiq-redis']}))."
     yield ""
     yield "| fault | " + " | ".join(cells) + " |"
     yield "|---|" + "---|" * len(cells)
     for name in FAULTS:
-        words = [verdict(table.get((name, cell))).replace(" ok", "").replace("-", "–") for cell in cells]
+        words = [_shown(table, name, cell) for cell in cells]
         yield f"| {name} | " + " | ".join(words) + " |"
+
+
+def _shown(table: Table, fault: str, cell: str) -> str:
+    if (fault, cell) in table:
+        return verdict(table[fault, cell]).replace(" ok", "")
+    return "" if FAULTS[fault].applies(locate(installed()[cell])) else "–"
 
 
 def _seen(table: Table, cells: Sequence[str]) -> Iterator[str]:
