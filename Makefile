@@ -9,7 +9,7 @@ export UV_PYTHON ?= $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test prove hammer fuzz chaos check conformance cell bench scale docs lock wheels format clean
+.PHONY: help setup demo example test prove hammer fuzz chaos check conformance cell bench scale docs lock wheels format clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ setup: $(filter-out uv,$(UV))
 
 demo: setup ## see it work: a slow source, readers, writes, and a hand-written cache beside it
 	$(RUN) --no-dev rewarm demo
+
+example: setup ## notes in Django, with a worker, on SQLite: prints its address; NOTES_QUEUE=huey for another queue
+	$(RUN) --no-dev python examples/django_notes/run.py
 
 test: setup ## every test
 	$(RUN) pytest -n auto
