@@ -39,11 +39,11 @@ class Fault:
     proxied: bool = False
     weapons: Callable[[random.Random], Mapping[str, str]] = field(default=lambda dice: {})
 
-    def applies(self, testbed: type[Testbed]) -> bool:
+    def applies(self, cell: str, testbed: type[Testbed]) -> bool:
         """A queue in files has no server of its own; RabbitMQ has no memory limit that could be set; of an empty
-        broker nobody can get back what it had, but from the journal."""
+        broker nobody can get back what it had, but from the journal; and of an empty store not the journal."""
         if self.target != "broker":
-            return True
+            return (self.name, cell) != ("store-emptied", "djangoq-rescue")
         if self.name == "broker-full":
             return testbed.broker == "redis"
         if self.name == "broker-emptied":
