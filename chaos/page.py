@@ -136,7 +136,7 @@ def _seen(table: Table, cells: Sequence[str]) -> Iterator[str]:
             after, restarts = max(one.settled for one in founds), sum(one.restarts for one in founds)
             yield f"| {name} | " + " | ".join(calls) + f" | {after:.1f} | {restarts} |"
     yield ""
-    yield "A stale read queues its refresh itself: while the broker is frozen it waits for as long as the queue's client does."
+    yield "A stale read queues its refresh itself: a frozen broker makes it wait as long as the queue's client does."
     yield f"A worker is killed {STRIKES} times; where it has children, a child may die and its parent replace it."
 
 
