@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -80,11 +81,14 @@ def killing(target: str, number: int) -> Strike:
 def freezing(target: str) -> Strike:
     @contextmanager
     def strike(field: Field, bed: Bed) -> Iterator[None]:
-        field.targets[target].signal(signal.SIGSTOP)
+        server = field.targets[target]
+        server.signal(signal.SIGSTOP)
+        thaw = threading.Timer(OUTAGE, server.signal, [signal.SIGCONT])  # some senders wait for it without end
+        thaw.start()
         try:
             yield
         finally:
-            field.targets[target].signal(signal.SIGCONT)
+            thaw.join()
 
     return strike
 
