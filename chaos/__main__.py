@@ -84,7 +84,7 @@ def main() -> int:
         (cell, name)
         for name in asked.fault or FAULTS
         for cell, testbed in testbeds.items()
-        if FAULTS[name].applies(testbed)
+        if FAULTS[name].applies(cell, testbed)
     ]
     print(f"seed {asked.seed}; {len(pairs)} faults, {asked.jobs} at a time\n", flush=True)
     table = work(pairs, asked.seed, asked.jobs, asked.results)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -39,11 +40,11 @@ class Fault:
     proxied: bool = False
     weapons: Callable[[random.Random], Mapping[str, str]] = field(default=lambda dice: {})
 
-    def applies(self, testbed: type[Testbed]) -> bool:
+    def applies(self, cell: str, testbed: type[Testbed]) -> bool:
         """A queue in files has no server of its own; RabbitMQ has no memory limit that could be set; of an empty
-        broker nobody can get back what it had, but from the journal."""
+        broker nobody can get back what it had, but from the journal; and of an empty store not the journal."""
         if self.target != "broker":
-            return True
+            return (self.name, cell) != ("store-emptied", "djangoq-rescue")
         if self.name == "broker-full":
             return testbed.broker == "redis"
         if self.name == "broker-emptied":
@@ -80,11 +81,14 @@ def killing(target: str, number: int) -> Strike:
 def freezing(target: str) -> Strike:
     @contextmanager
     def strike(field: Field, bed: Bed) -> Iterator[None]:
-        field.targets[target].signal(signal.SIGSTOP)
+        server = field.targets[target]
+        server.signal(signal.SIGSTOP)
+        thaw = threading.Timer(OUTAGE, server.signal, [signal.SIGCONT])  # some senders wait for it without end
+        thaw.start()
         try:
             yield
         finally:
-            field.targets[target].signal(signal.SIGCONT)
+            thaw.join()
 
     return strike
 

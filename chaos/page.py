@@ -99,8 +99,9 @@ def _grid(table: Table, cells: Sequence[str]) -> Iterator[str]:
     yield from ("", "## What came of it", "")
     yield "Payloads taken of which none was lost, or what went wrong; a dash where the fault does not apply: a queue in"
     yield "files has no server, RabbitMQ no limit that could be set so, and what an emptied broker has lost only a"
-    yield "journal can bring back; nothing where it has not been made yet. *Held*: the worker kept what it had fetched"
-    yield "when it lost its broker, and only its next start brings that back"
+    yield "journal can bring back. Where the queue cannot delay, retries wait in the journal alone and are lost if the"
+    yield "store is: `djangoq-rescue`. Nothing where a fault has not been made yet. *Held*: the worker kept what it had"
+    yield "fetched when it lost its broker, and only its next start brings that back"
     yield f"([dramatiq #527]({HOLDERS['dramatiq-redis']}))."
     yield ""
     yield "| fault | " + " | ".join(cells) + " |"
@@ -113,7 +114,7 @@ def _grid(table: Table, cells: Sequence[str]) -> Iterator[str]:
 def _shown(table: Table, fault: str, cell: str) -> str:
     if (fault, cell) in table:
         return verdict(table[fault, cell]).replace(" ok", "")
-    return "" if FAULTS[fault].applies(locate(installed()[cell])) else "–"
+    return "" if FAULTS[fault].applies(cell, locate(installed()[cell])) else "–"
 
 
 def _seen(table: Table, cells: Sequence[str]) -> Iterator[str]:
@@ -135,6 +136,7 @@ def _seen(table: Table, cells: Sequence[str]) -> Iterator[str]:
             after, restarts = max(one.settled for one in founds), sum(one.restarts for one in founds)
             yield f"| {name} | " + " | ".join(calls) + f" | {after:.1f} | {restarts} |"
     yield ""
+    yield "A stale read queues its refresh itself: a frozen broker makes it wait as long as the queue's client does."
     yield f"A worker is killed {STRIKES} times; where it has children, a child may die and its parent replace it."
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 from chaos.__main__ import run
 from chaos.cell import Found
+from chaos.page import keep, kept, plain, problems, verdict
 from chaos.proxy import Proxy
 
 
@@ -22,6 +24,20 @@ def test_nothing_is_lost_and_nothing_old_is_fresh(fault: str) -> None:
         assert not found.read["errors"]
     else:
         assert found.restarts, "no worker died"
+
+
+def test_what_went_wrong_is_told_and_kept(tmp_path: Path) -> None:
+    told = {"calls": 9, "errors": {}, "longest": 0.1}
+    fine = Found(accepted=9, held=["a"], send=told, read=told, write=told)
+    lost = Found(accepted=9, lost=["b"], wrong=["c"], unlisted=["d"], send=told, read=told, write=told)
+    assert (verdict(fine), problems(fine)) == ("9 ok, 1 held", [])
+    assert (verdict(lost), len(problems(lost))) == ("1 lost, 1 unlisted, 1 wrong", 3)
+    assert (verdict("no server"), problems("no server")) == ("not made", ["no server"])
+    for cell, found in ("one", fine), ("other", "no server"), ("other", lost):  # a later run replaces an earlier one
+        keep(tmp_path / "results", "store-killed", cell, 7, found)
+    table = kept(tmp_path / "results")
+    assert table == {("store-killed", "one"): fine, ("store-killed", "other"): lost}
+    assert "18 payloads taken, 2 lost; 18 reads, 1 wrong" in plain(table, ["one", "other"])
 
 
 def test_a_proxy_passes_on_resets_and_leads_elsewhere() -> None:
