@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 import warnings
 from collections.abc import Iterator
@@ -275,6 +276,8 @@ def test_a_forked_child_counts_its_own() -> None:
     with cache.history._lock, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads: that is what is shown
         if not (child := os.fork()):
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(10)  # a lock that nobody gives back
             cache.emit(events.Read(app="books", job="titles", key="k", state="MISS"))
             counts = [dict(one) for one in cache.history._counts.values()]
             os._exit(0 if counts == [{"misses": 1}] and cache.history._thread is not None else 1)

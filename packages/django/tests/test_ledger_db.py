@@ -145,11 +145,12 @@ def test_in_a_test_case_it_takes_part_in_the_tests_transaction(monkeypatch: pyte
 
 def test_several_processes_share_it() -> None:
     ledger = DatabaseLedger()
-    ledger.run([b.Enter("journal", f"id{n}", "payload", 1, 100) for n in range(30)])
+    ledger.run([b.Enter("journal", f"id{n}", "payload", 1, 1000) for n in range(60)])
     name = connection.settings_dict["NAME"]
     environment = {
         **os.environ, "DJANGO_SETTINGS_MODULE": "books.settings",
-        "REWARM_TEST_EXTRA": f"DATABASES['default']['NAME'] = {str(name)!r}",
+        "REWARM_TEST_EXTRA": f"own = DATABASES['default']; own['NAME'] = {str(name)!r}; "
+        "own.get('OPTIONS', {}).pop('transaction_mode', None)",  # SQLite as it is by default
     }  # fmt: skip
     processes = [
         subprocess.Popen(
@@ -162,19 +163,19 @@ def test_several_processes_share_it() -> None:
         for process in processes:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
-        found = [json.loads(process.communicate("go\n", timeout=60)[0]) for process in processes]
+        found = [json.loads(process.communicate("go\n", timeout=100)[0]) for process in processes]
     finally:
         for process in processes:
             process.kill()
             process.communicate()
     workers = [worker for process in found for worker in process]
-    assert sum(worker["claims"] for worker in workers) == 10, "one delivery claims each task"
-    assert ledger.run([b.Recall("counted")])[0].deliveries == 40, "no delivery is missed"
+    assert sum(worker["claims"] for worker in workers) == 6, "one delivery claims each task"
+    assert ledger.run([b.Recall("counted")])[0].deliveries == 24, "no delivery is missed"
     given = [id for worker in workers for id in worker["overdue"]]
-    assert sorted(given) == sorted({f"id{n}" for n in range(30)}), "each overdue task was given out once"
+    assert sorted(given) == sorted({f"id{n}" for n in range(60)}), "each overdue task was given out once"
     letters = ledger.run([b.Letters("dead")])[0]
-    assert len(letters) == 7
-    assert len({id.rsplit("-", 1)[1] for id, _ in letters}) == 7, "one of each entry"
+    assert len(letters) == 5
+    assert len({id.rsplit("-", 1)[1] for id, _ in letters}) == 5, "one of each entry"
 
 
 def test_what_has_expired_is_purged_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
