@@ -43,6 +43,9 @@ hammer: setup ## real readers, writers and workers on every store and queue, and
 fuzz: setup ## payloads against a worker, guided by coverage: SECONDS=60
 	$(RUN) --group fuzz python fuzz/payloads.py -max_total_time=$(or $(SECONDS),60) -verbosity=0
 
+chaos: setup ## faults, really made, on every durable queue: SEED=7, CELL=rq-redis, FAULT=store-killed
+	$(RUN) python -m chaos $(if $(SEED),--seed $(SEED)) $(CELL:%=--cell %) $(FAULT:%=--fault %)
+
 check: setup ## format, lint, types, and the repository's own rules
 	$(RUN) ruff format --check
 	$(RUN) ruff check

@@ -125,6 +125,12 @@ def test_the_doctor_tells_of_pickle_prefetching_and_the_hour_after_a_kill() -> N
     assert [one.severity for one in CeleryAdapter(quorum).doctor() if "topic" in one.fix] == ["error"]
 
 
+@pytest.mark.parametrize(("options", "told"), [({}, ["warning"]), ({"confirm_publish": True}, [])], ids=["not", "set"])
+def test_the_doctor_asks_for_confirms_on_rabbitmq(options: dict[str, bool], told: list[str]) -> None:
+    celery = celery_on("amqp://h//", "any", broker_transport_options=options)
+    assert [one.severity for one in CeleryAdapter(celery).doctor() if "confirm_publish" in one.fix] == told
+
+
 def test_the_resilient_transport_names_a_lost_connection(server: Server) -> None:
     celery = celery_on(server.url, "lost", broker_transport="rewarm_celery.transport:RedisTransport")
     connection = celery.connection_for_read()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from huey import Huey, MemoryHuey, PriorityRedisHuey, RedisHuey, SqliteHuey
 
-from rewarm import Capability, ConfigurationError, EnqueueError, Rewarm, Route
+from rewarm import Capability, EnqueueError, Rewarm, Route
 from rewarm.cli.server import Server
 from rewarm_huey import AckRedisHuey, HueyAdapter, JSONSerializer
 
@@ -142,9 +142,18 @@ def test_the_doctor_tells_what_the_storage_loses(server: Server) -> None:
     assert Capability.PRIORITY not in HueyAdapter(RedisHuey("x", url=server.url)).capabilities
 
 
-def test_the_name_alone_means_djangos_instance() -> None:
-    with pytest.raises(ConfigurationError, match="Django"):
-        HueyAdapter()
+def test_the_name_alone_means_djangos_instance(imported: Callable[..., set[str]]) -> None:
+    code = """
+from rewarm import ConfigurationError
+from rewarm_huey import HueyAdapter
+try:
+    HueyAdapter()
+except ConfigurationError as error:
+    assert "Django" in str(error), error
+else:
+    raise AssertionError("found one in a process without Django")
+"""
+    assert imported(f"exec({code!r})") == {"huey"}
 
 
 def test_the_name_in_a_django_project_means_its_instance(imported: Callable[..., set[str]]) -> None:

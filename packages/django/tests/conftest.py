@@ -48,7 +48,7 @@ def clean() -> Iterator[None]:
     from django.db import connections
 
     from rewarm_django import caches
-    from rewarm_django.rules import registry
+    from rewarm_django.registry import registry
     from rewarm_django.tracking import connect
 
     known, jobs = dict(registry.rules), {alias: dict(app.jobs) for alias, app in caches.items()}

@@ -188,6 +188,12 @@ def test_the_decorator_caches_functions_and_wraps_them() -> None:
     shout.job.delete(shout, "a")
     assert shout.job.raw_get(shout, "a") is None
     assert shout.job.lifetime == 300
+    shout.job.set(shout, "a", "set")
+    assert (shout.job.refresh(shout, "a"), shout("a")) == ("A", "A")
+    with capture() as tasks:
+        shout.job.async_refresh(shout, "b")
+        assert cache.run(tasks.payloads[0]) is Outcome.DONE
+        assert shout.job.raw_get(shout, "b")[1] == "B"
     at_the_call_site = cacheback()(whisper)
     assert (at_the_call_site("A"), cacheback()(whisper)("A"), loads["whisper"]) == ("a", "a", 1)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import threading
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -9,7 +12,7 @@ import pytest
 from books.caches import author_name, titles
 from books.models import Author
 from django.core.cache import cache as backend
-from django.db import transaction
+from django.db import connections, transaction
 
 from rewarm import State, StoreError
 from rewarm_django import cache, on
@@ -152,3 +155,43 @@ def test_what_the_store_refuses_is_reported_and_sent_with_the_next_commit(
     with transaction.atomic():
         author_name.invalidate(ada.pk + 2)
     assert state(author_name, ada.pk) is State.STALE
+
+
+@pytest.mark.parametrize("level", ["on_commit", "outbox"])
+def test_under_readers_and_writers_no_value_is_fresh_that_is_older_than_a_save(level: str, settings: Any) -> None:
+    """Wrong: a HIT older than a save that had returned before the read began."""
+    settings.REWARM = {"default": {"NAME": "books", "ADAPTER": "threads", "COMMIT": level}}
+    authors = [Author.objects.create(name="0") for _ in range(3)]
+    floor, wrong, reads = {one.pk: 0 for one in authors}, list[str](), list[int]()
+    ends, lock = time.monotonic() + 2, threading.Lock()
+
+    def write() -> None:
+        while time.monotonic() < ends:
+            with lock, transaction.atomic():
+                one = random.choice(authors)
+                one.name = str(int(one.name) + 1)
+                one.save()
+            floor[one.pk] = max(floor[one.pk], int(one.name))
+
+    def read() -> None:
+        while time.monotonic() < ends:
+            pk = random.choice(authors).pk
+            least = floor[pk]
+            found = author_name.read(pk)
+            reads.append(1)
+            if found.state is State.HIT and int(found.value) < least:
+                wrong.append(f"{found.value} < {least}")
+
+    def closing(work: Any) -> None:
+        try:
+            work()
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=closing, args=(work,)) for work in (write, read, read, read)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    cache.close()
+    assert (wrong, len(reads) > 50, sum(floor.values()) > 5) == ([], True, True)

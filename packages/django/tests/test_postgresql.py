@@ -13,7 +13,7 @@ import pytest
 from rewarm_conformance.services import Missing, Postgres, required
 
 HERE = Path(__file__).parent
-SAME = ("test_rules.py", "test_commit.py", "test_testcase.py", "test_outbox.py")
+SAME = ("test_rules.py", "test_commit.py", "test_testcase.py", "test_outbox.py", "test_ledger_db.py", "test_admin.py")
 SKIPPED = "killed or herd or one_name or r12"  # they bring their own databases
 
 

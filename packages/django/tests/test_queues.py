@@ -74,5 +74,5 @@ def test_rules_reach_a_worker(queue: str, tmp_path: Path) -> None:
     assert sent.returncode == 0, f"{sent.stderr}\n{(tmp_path / 'log').read_text()}"
     assert json.loads(sent.stdout.splitlines()[-1]) == {
         "adapter": queue, "before": "HIT Ada", "rewarmed": True, "invalidator on a worker": True,
-        "cacheback's job": True,
+        "cacheback's jobs": True,
     }, (tmp_path / "log").read_text()  # fmt: skip

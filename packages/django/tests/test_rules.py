@@ -20,7 +20,7 @@ from django.db.models import F
 
 from rewarm import Outcome, Route, State, TaskDead
 from rewarm_django import cache, caches, changes, invalidate_for, on
-from rewarm_django.rules import registry
+from rewarm_django.registry import registry
 from rewarm_django.testing import capture
 
 PROJECT = Path(__file__).with_name("project")
@@ -45,7 +45,7 @@ def ada() -> Author:
 
 def test_r1_rules_have_one_name_in_every_process() -> None:
     code = (
-        "import django; django.setup(); import books.urls; from rewarm_django.rules import registry;"
+        "import django; django.setup(); import books.urls; from rewarm_django.registry import registry;"
         "print(*registry.rules, sep='\\n')"
     )
     for seed in "12":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from django.core.management.base import SystemCheckError
 from django.test import override_settings
 
 from rewarm import ConfigurationError, Rewarm
+from rewarm.adapter import process_apps
 from rewarm_django import caches, detect
 from rewarm_django.settings import KEYWORDS
 
@@ -44,6 +46,7 @@ def test_whatever_the_core_takes_can_be_set() -> None:
     assert caches["default"].settings.on_store_error == "load"
 
 
+@pytest.mark.django_db(databases=["default", "other"])  # Django 6 checks the databases as well
 @pytest.mark.parametrize(
     ("given", "told"),
     [
@@ -68,19 +71,26 @@ def test_r15_an_option_that_is_not_known_is_an_error_with_a_hint(given: Any, tol
     assert ids() == []
 
 
-def test_a_queue_in_other_processes_needs_a_store_that_they_see() -> None:
-    pytest.importorskip("celery")
-    with override_settings(REWARM={"default": {"NAME": "books", "ADAPTER": "dramatiq-like"}}):
-        assert ids() == ["rewarm.E001"]
-    with override_settings(REWARM={"default": {"NAME": "books", "ADAPTER": "celery"}}):
-        from celery import Celery
+@pytest.fixture
+def celery(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The current Celery application, in this test only."""
+    from celery import Celery, _state
 
-        app = Celery("unused", broker="memory://")
-        app.set_default()
-        try:
-            assert ids() == ["rewarm.E003"]
-        finally:
-            app.close()
+    app = Celery("unused", broker="memory://", set_as_current=False)
+    monkeypatch.setattr(_state, "default_app", app)
+    monkeypatch.setattr(_state._tls, "current_app", app, raising=False)
+    yield app
+    app.close()
+    process_apps.pop("books", None)  # where its adapter has put the application
+
+
+def test_a_queue_in_other_processes_needs_a_store_that_they_see(celery: Any) -> None:
+    with override_settings(REWARM={"default": {"NAME": "books", "ADAPTER": "celery"}}):
+        assert ids() == ["rewarm.E003"]
+    celery.conf.task_always_eager = True
+    given = {"NAME": "books", "ADAPTER": "celery", "STORE": "redis://127.0.0.1:1/0"}
+    with override_settings(REWARM={"default": given}):
+        assert ids(deploy=True) == ["rewarm.W011", "rewarm.W013"]
 
 
 def test_a_transactional_level_needs_a_transactional_queue() -> None:
@@ -100,8 +110,9 @@ def test_deploy_warns_of_what_is_fine_only_while_developing() -> None:
 
 
 def test_rules_are_checked(rule: Any) -> None:
-    from rewarm_django.rules import registry
+    from rewarm_django.registry import registry
 
+    before = len(registry.rules)
     rule(model="books.Author", job="titles", field_mapping={"author_id": "nmae"})
     rule(model="books.Author", job="no_such_job")
     rule(model="books.Auhtor", tags=["x"])
@@ -109,7 +120,7 @@ def test_rules_are_checked(rule: Any) -> None:
     rule(model="books.Author", job="members", field_mapping={"limit": "pk"})
     rule(model="books.Author", job="members", field_mapping={"team_id": "team.pk"}, rewarm=True)
     assert ids() == ["rewarm.E005"] * 5 + ["rewarm.W001"]
-    assert len(registry.rules) == 8
+    assert len(registry.rules) == before + 6
     with pytest.raises(ConfigurationError, match="what does it invalidate"):
         rule(model=Author)
     with pytest.raises(ConfigurationError, match="decides by itself"):
@@ -191,3 +202,8 @@ def test_an_application_is_a_rewarm() -> None:
     assert isinstance(caches["default"], Rewarm)
     with pytest.raises(ConfigurationError, match="no 'third'; there are default, second"):
         caches["third"]
+
+
+@pytest.mark.django_db
+def test_the_migrations_are_complete() -> None:
+    call_command("makemigrations", "rewarm_django", check=True, dry_run=True, verbosity=0)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from django.core.cache import caches as backends
 
-from rewarm import Rewarm, State, StoreError
+from rewarm import Outcome, Rewarm, State, StoreError
 from rewarm.cli.server import Server
 from rewarm.steps import Commit, Look, Mark, Steal
 from rewarm.stores.base import Start, Verdict
@@ -136,6 +136,32 @@ def test_a_refused_load_keeps_the_stale_value_up(store: CacheStore) -> None:
     assert commit(grant.n, b"two") == "fallback"
     seen = store.run([Look("k")])[0][0]
     assert (seen.payload, seen.soft) == (b"two", 0)
+
+
+def test_a_source_that_failed_rests_until_an_invalidation(app: Rewarm) -> None:
+    fails: list[int] = []
+
+    @app.job(ttl=60, name="sick", throttle=30)
+    def sick() -> int:
+        if fails:
+            raise ValueError("sick")
+        return 1
+
+    tasks = app.runtime.adapter.tasks
+    sick()
+    sick.invalidate()
+    fails.append(1)
+    assert sick.read().state is State.STALE
+    assert app.run(tasks.payloads.pop()) is Outcome.DEAD
+    assert (sick.read().state, tasks.payloads) == (State.STALE, [])
+    sick.refresh()  # who asks for it gets it
+    assert app.run(tasks.payloads.pop()) is Outcome.DEAD
+    assert (sick.read().state, tasks.payloads) == (State.STALE, [])
+    sick.invalidate()
+    assert (sick.read().state, len(tasks.payloads)) == (State.STALE, 1)
+    fails.clear()
+    assert app.run(tasks.payloads.pop()) is Outcome.DONE
+    assert sick.read().state is State.HIT
 
 
 def test_a_cache_that_keeps_nothing_still_answers(settings: Any) -> None:

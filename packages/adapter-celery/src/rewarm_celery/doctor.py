@@ -92,6 +92,11 @@ def _redis(adapter: CeleryAdapter) -> Iterator[Finding]:
 
 def _amqp(adapter: CeleryAdapter) -> Iterator[Finding]:
     conf = adapter.celery.conf
+    if adapter.transport == "amqp" and not (conf.broker_transport_options or {}).get("confirm_publish"):
+        yield Finding(
+            "warning", "RabbitMQ is not asked to confirm what it takes: if it is killed, tasks just sent are lost",
+            'broker_transport_options = {"confirm_publish": True}',
+        )  # fmt: skip
     if adapter.quorum and conf.task_default_exchange_type != "topic":
         yield Finding(
             "error", "quorum queues delay through topic exchanges only: delayed tasks would run at once",

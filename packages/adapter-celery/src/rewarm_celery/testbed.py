@@ -74,7 +74,10 @@ class CeleryRabbit(CeleryRedis):
     client = "amqp"
     redelivery_seconds = 5.0
     loss_windows: Mapping[str, str] = {}
-    extra: ClassVar[dict[str, Any]] = {"task_queue_max_priority": 9}
+    extra: ClassVar[dict[str, Any]] = {
+        "task_queue_max_priority": 9,
+        "broker_transport_options": {"confirm_publish": True},
+    }
 
 
 class CeleryQuorum(CeleryRabbit):
@@ -82,6 +85,7 @@ class CeleryQuorum(CeleryRabbit):
 
     delay_tolerance = 2.5
     extra: ClassVar[dict[str, Any]] = {
+        "broker_transport_options": {"confirm_publish": True},
         "task_default_queue_type": "quorum",
         "task_default_exchange_type": "topic",
         "task_create_missing_queue_type": "quorum",

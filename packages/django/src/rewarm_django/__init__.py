@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from .bulk import InvalidatingManager, InvalidatingQuerySet, changes
     from .commit import on
     from .jobs import QuerySetFilterJob, QuerySetGetJob
+    from .ledger_db import DatabaseLedger
     from .outbox import relay
-    from .rules import InvalidationRule, invalidate_for, register
+    from .registry import invalidate_for, register
+    from .rules import InvalidationRule
     from .shapes import shape
     from .store import CacheStore
     from .views import cached_view
@@ -24,14 +26,15 @@ if TYPE_CHECKING:
 _HOMES = {
     "Application": "applications", "caches": "applications", "InvalidatingManager": "bulk",
     "InvalidatingQuerySet": "bulk", "changes": "bulk", "on": "commit", "QuerySetFilterJob": "jobs",
-    "QuerySetGetJob": "jobs", "relay": "outbox", "InvalidationRule": "rules", "invalidate_for": "rules",
-    "register": "rules", "CacheStore": "store", "cached_view": "views",
-    "shape": "shapes",
+    "QuerySetGetJob": "jobs", "relay": "outbox", "InvalidationRule": "rules", "invalidate_for": "registry",
+    "register": "registry", "CacheStore": "store", "cached_view": "views",
+    "shape": "shapes", "DatabaseLedger": "ledger_db",
 }  # fmt: skip
 
 __all__ = [
     "Application",
     "CacheStore",
+    "DatabaseLedger",
     "InvalidatingManager",
     "InvalidatingQuerySet",
     "InvalidationRule",

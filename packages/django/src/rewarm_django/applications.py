@@ -8,17 +8,20 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import close_old_connections, connections, models
 
-from rewarm import ConfigurationError, EnqueueError, Job, Outcome, Retry, Rewarm, StoreError
+from rewarm import ConfigurationError, EnqueueError, Job, Outcome, Retry, Rewarm, StoreError, events
 from rewarm.gather import Gathered
+from rewarm.job import JobDecorator, Policies, Seconds
 
 from . import commit, detect, references
+from .history import History
+from .ledger_db import DatabaseLedger, note
 from .settings import DEFAULT_STORE, KEYWORDS, aliases, described
 from .store import CacheStore
 
@@ -42,6 +45,7 @@ class Application(Rewarm):
         )
         self.level, self.raises = "on_commit", False
         self.relay_every: float | None = None
+        self.history: History | None = None
         self.unsent: Gathered | None = None  # what a commit could not send; the next one tries again
         self.ready, self._urls_known = False, False
         self.values = references.Rows()
@@ -60,7 +64,7 @@ class Application(Rewarm):
             own = self.described()
             own = {"STORE": DEFAULT_STORE, "ADAPTER": None, "TRANSACTIONS": commit.Transactions(), **own}
             given = {name: own.get(name.upper(), default) for name, default in KEYWORDS.items()}
-            given["store"], given["ledger"] = _store(given["store"]), _store(given["ledger"])
+            given["store"], given["ledger"] = _store(given["store"]), _ledger(given["ledger"])
             if given["adapter"] in (None, "auto"):
                 given["adapter"] = detect.queue()
             self.close()
@@ -69,29 +73,41 @@ class Application(Rewarm):
             self.problem = problem
             raise
         self.level, self.raises, self.relay_every = own["COMMIT"], own["RAISE_EXCEPTION"], own["RELAY_EVERY"]
+        if self.history is not None:
+            self.listeners.remove(self.history)
+        self.history = History(self, own["HISTORY"]) if own["HISTORY"] else None
+        if self.history is not None:
+            self.listen(self.history)
         self.ready = True
+
+    def close(self) -> None:
+        super().close()
+        if self.history is not None:
+            self.history.close()
 
     def _start(self) -> Any:
         if not self.ready:
             raise self.problem
         return super()._start()
 
-    def job(self, *, ttl: Any = None, name: str | None = None, **policies: Any) -> Any:
+    def job(self, *, ttl: Seconds | None = None, name: str | None = None, **policies: Unpack[Policies]) -> JobDecorator:
         """As `Rewarm.job`, over the defaults that `REWARM[...]["POLICIES"]` gives."""
-        whole = {**self._defaults(), **policies, **({} if ttl is None else {"ttl": ttl})}
+        whole: dict[str, Any] = {**self._defaults(), **policies, **({} if ttl is None else {"ttl": ttl})}
         if "ttl" not in whole:
             raise ConfigurationError("a job needs ttl=: for how many seconds is a value fresh?")
         return super().job(name=name, **whole)
 
-    def add(self, job: Any) -> Any:
-        """As `Rewarm.add`, over the same defaults."""
-        job = job() if isinstance(job, type) else job
-        missing = [name for name in self._defaults() if getattr(job, name, None) is None]
-        if missing and isinstance(job, Job):
-            job = copy.copy(job)  # it may be added to several applications
-            for name in missing:
-                setattr(job, name, self._defaults()[name])
-        return super().add(job)
+    if not TYPE_CHECKING:  # its overloads are the core's
+
+        def add(self, job: Any) -> Any:
+            """As `Rewarm.add`, over the same defaults."""
+            job = job() if isinstance(job, type) else job
+            missing = [name for name in self._defaults() if getattr(job, name, None) is None]
+            if missing and isinstance(job, Job):
+                job = copy.copy(job)  # it may be added to several applications
+                for name in missing:
+                    setattr(job, name, self._defaults()[name])
+            return super().add(job)
 
     def _defaults(self) -> dict[str, Any]:
         try:
@@ -121,18 +137,25 @@ class Application(Rewarm):
 
         A failure is reported; it raises if `RAISE_EXCEPTION` says so.
         """
-        whole, self.unsent = self.unsent or Gathered(self), None
+        with self._lock:
+            whole, self.unsent = self.unsent or Gathered(self), None
         whole.merge(gathered)
         try:
             self.runtime.drive(whole.flow())
         except (StoreError, EnqueueError) as error:
             if isinstance(error, StoreError):
-                self.unsent = whole
+                self._remember(whole)
             logger.error("%s: a commit's invalidations were not sent: %s", self.name, error, exc_info=error)
             if self.raises:
                 raise
             return False
         return True
+
+    def _remember(self, whole: Gathered) -> None:
+        """The fences of what could not be sent; its refreshes are left to the next reads."""
+        with self._lock:
+            self.unsent = self.unsent or Gathered(self)
+            self.unsent.now |= whole.now | whole.later
 
     # --- workers
 
@@ -144,6 +167,8 @@ class Application(Rewarm):
         try:
             return super().run(payload)
         finally:
+            if self.history is not None:
+                self.history.after_task()
             _tidy()
 
     async def arun(self, payload: str) -> Outcome:
@@ -157,16 +182,22 @@ class Application(Rewarm):
         found: T = await sync_to_async(function, thread_sensitive=True)(*args, **kwargs)
         return found
 
+    def emit(self, event: events.Event) -> None:
+        if isinstance(event, events.TaskStarted):  # an eager one has not come through `run`
+            note(self.name, event.task.id, event.task.kind, event.task.job)
+        super().emit(event)
+
     def _known(self, payload: str) -> Application:
         """Whose the task is, with its job: a worker has had no reason to import a cached view's module, nor the names
         of another library."""
         try:
             task = json.loads(payload)
             name, job = task["app"], task.get("job") or ""
+            note(name, task["id"], task["kind"], job)
         except (ValueError, TypeError, KeyError):
             return self
         if job == "cacheback":
-            from .compat.cacheback import carry
+            from .compat.carrier import carry
 
             return carry(self, name)
         if job and job not in self.jobs and not self._urls_known and getattr(settings, "ROOT_URLCONF", None):
@@ -238,7 +269,7 @@ def autodiscover() -> None:
     from django.apps import apps
     from django.utils.module_loading import module_has_submodule
 
-    from .rules import register
+    from .registry import register
 
     for config in apps.get_app_configs():
         if config.name != "rewarm_django" and module_has_submodule(config.module, "caches"):
@@ -269,3 +300,10 @@ def _store(given: Any) -> Any:
 
 
 __all__ = ["Application", "Caches", "autodiscover", "caches"]
+
+
+def _ledger(given: Any) -> Any:
+    """`database` or `database://alias`: a ledger in one of Django's databases. Anything else is as for a store."""
+    if isinstance(given, str) and (given == "database" or given.startswith("database://")):
+        return DatabaseLedger(given.removeprefix("database").removeprefix("://") or "default")
+    return _store(given)

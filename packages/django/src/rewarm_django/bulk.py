@@ -9,7 +9,8 @@ from typing import Any
 from django.db import models, router, transaction
 
 from . import commit
-from .rules import Change, registry
+from .registry import registry
+from .rules import Change
 from .tracking import tracked
 
 CHUNK = 500  # rows asked for at once

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from django.core import checks
@@ -13,7 +14,9 @@ from rewarm import BoundJob, ConfigurationError
 
 from . import detect, outbox
 from .applications import Application, caches
-from .rules import InvalidationRule, registry, tags_within
+from .ledger_db import DatabaseLedger
+from .registry import registry
+from .rules import InvalidationRule, tags_within
 from .store import CacheStore
 
 
@@ -139,12 +142,22 @@ def _no_path(model: Any, path: str) -> str:
 
 
 def databases(*, databases: Any = None, **_: Any) -> list[Any]:
-    """W002 an outbox without its table."""
-    from .models import Outbox
+    """W002 an outbox without its table, W003 a ledger without its tables."""
+    from .models import LedgerTask, Outbox
 
-    if not any(app.level == "outbox" for app in caches.values()):
-        return []
     found: list[Any] = []
+    ledgers = {app.settings.ledger.alias for app in caches.values() if isinstance(app.settings.ledger, DatabaseLedger)}
+    for alias in ledgers & set(databases or []):
+        with suppress(DatabaseError):  # another check's
+            if LedgerTask._meta.db_table not in connections[alias].introspection.table_names():
+                found.append(
+                    checks.Warning(
+                        f"database {alias!r} has no tables for the ledger: tasks there cannot run",
+                        hint=f"manage.py migrate --database {alias}", id="rewarm.W003",
+                    )
+                )  # fmt: skip
+    if not any(app.level == "outbox" for app in caches.values()):
+        return found
     for alias in databases or []:
         if not router.allow_migrate_model(alias, Outbox):
             continue

@@ -166,7 +166,7 @@ class InvalidationRule:
         if change.kind == "create" and not self.trigger_on_create:
             return False
         if change.kind in ("update", "m2m") and self.watch_fields is not None and change.changed is not None:
-            watched = {_attname(self.model_class, name) for name in self.watch_fields}
+            watched = {attname(self.model_class, name) for name in self.watch_fields}
             if not watched & change.changed:
                 return False
         return any(self.matches(state) for state in change.states)
@@ -300,56 +300,9 @@ def _resolve(state: Any, path: str) -> Any:
     return state
 
 
-def _attname(model: Any, name: str) -> str:
+def attname(model: Any, name: str) -> str:
     """A field's column attribute; "author" and "author_id" are one field."""
     for one in model._meta.get_fields():
         if getattr(one, "attname", None) == name or one.name == name:
             return str(getattr(one, "attname", one.name))
     return name
-
-
-class Registry:
-    """The rules of this process, by model."""
-
-    def __init__(self) -> None:
-        self.rules: dict[str, InvalidationRule] = {}
-        self.changed: Callable[[], None] = lambda: None  # tracking listens to more models then
-
-    def of(self, model: Any) -> list[InvalidationRule]:
-        """The rules that a change of this model's rows may concern: its own, its proxies', its parents'."""
-        concerned = []
-        for rule in self.rules.values():
-            try:
-                base = rule.model_class._meta.concrete_model
-            except (LookupError, ValueError):
-                continue  # reported by the checks
-            if issubclass(model._meta.concrete_model, base):
-                concerned.append(rule)
-        return concerned
-
-
-registry = Registry()
-
-
-def register(*rules: InvalidationRule) -> None:
-    """Rules that are not in the `rules` of a `caches` module. The same rule again changes nothing."""
-    for rule in rules:
-        if not isinstance(rule, InvalidationRule):
-            raise ConfigurationError(f"{rule!r} is no InvalidationRule")
-        other = registry.rules.get(rule.name)
-        if other is not None and other._default_name() != rule._default_name():
-            raise ConfigurationError(f"two rules are called {rule.name!r}: give one of them another name=")
-        registry.rules[rule.name] = rule
-        if rule.run == "worker" and rule.invalidator is not None:
-            from .invalidators import add
-
-            add(rule)
-    registry.changed()
-
-
-def invalidate_for(*instances: Any, using: str | None = None) -> None:
-    """Apply the rules by hand, as if these rows had been updated in an unknown way."""
-    for instance in instances:
-        change = Change("update", [instance], using or instance._state.db or "default")
-        for rule in registry.of(type(instance)):
-            rule.fire(change)

@@ -23,6 +23,7 @@ OWN: Mapping[str, Any] = {
     "COMMIT": "on_commit",  # or "outbox", or "queue": see docs/django.md
     "POLICIES": {},  # defaults of all jobs
     "RAISE_EXCEPTION": False,  # what cannot be sent after a commit raises, instead of being reported and kept
+    "HISTORY": None,  # days for which per-minute counts are kept, for the admin's dashboard; None: nothing is counted
     "RELAY_EVERY": 60.0,  # seconds between two looks at the outbox after a request; None: only by command
 }
 LEVELS = ("on_commit", "outbox", "queue")
@@ -49,6 +50,8 @@ def described(alias: str) -> dict[str, Any]:
     whole = {**OWN, **found}
     if whole["COMMIT"] not in LEVELS:
         raise ConfigurationError(f"REWARM[{alias!r}]['COMMIT'] is {whole['COMMIT']!r}, none of {', '.join(LEVELS)}")
+    if isinstance(days := whole["HISTORY"], bool) or not isinstance(days, int | float | None) or (days or 1) <= 0:
+        raise ConfigurationError(f"REWARM[{alias!r}]['HISTORY'] is {days!r}: give a number of days, or None")
     policies = whole["POLICIES"]
     names = ("ttl", *Policies.__annotations__)
     if not isinstance(policies, Mapping) or (wrong := [name for name in policies if name not in names]):

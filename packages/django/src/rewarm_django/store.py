@@ -135,7 +135,7 @@ class CacheStore(Store, Ledger):
         r = 0
         if value is None or soft <= now or value.seal != seal_of(step.tags, stamps):  # who would load wants to know
             r, lent = self._lent(step.key, own)
-            due = lent if r else due
+            due = lent if r or not q else due
         if value is None:
             if not (q or r or due > now):
                 return None, stamps
@@ -190,20 +190,27 @@ class CacheStore(Store, Ledger):
     # --- leases
 
     def _lend(self, key: str, own: bytes, lease: int) -> int:
-        """A number for a load; 0 if another one has the lease."""
-        n = self._number()
-        return n if self.cache.add(_lease(key, own), PAIR.pack(n, self.now() + lease), _seconds(lease)) else 0
+        """A number for a load; 0 if another one has the lease. A rest holds up nobody who gets so far."""
+        n, name = self._number(), _lease(key, own)
+        pair = PAIR.pack(n, self.now() + lease)
+        if self.cache.add(name, pair, _seconds(lease)):
+            return n
+        if self._lent(key, own)[0]:
+            return 0
+        self.cache.delete(name)
+        return n if self.cache.add(name, pair, _seconds(lease)) else 0
 
     def _busy(self, key: str, own: bytes) -> Grant:
         _, due = self._lent(key, own)
         return Grant(Verdict.BUSY, wait=max(20, due - self.now()))  # a lapsed one is about to vanish
 
-    def _place(self, key: str, p: int, lease: int) -> int:
+    def _place(self, key: str, p: int, lease: int, rests: bool = False) -> int:
         value, own, q, due = self._current(key)
         now, name = self.now(), _names(key)[2]
-        if (value.p if value else 0) != p or (q and due > now) or self._lent(key, own)[0]:
+        r, until = self._lent(key, own)
+        if (value.p if value else 0) != p or (q and due > now) or r or (rests and until > now):
             return 0
-        if due:
+        if q:
             self.cache.delete(name)
         place = self._number()
         if not self.cache.add(name, PAIR.pack(place, now + lease), _seconds(2 * lease)):
@@ -215,7 +222,7 @@ class CacheStore(Store, Ledger):
         return place
 
     def _acquire(self, step: s.Acquire) -> int:
-        return self._place(step.key, step.p, step.lease)
+        return self._place(step.key, step.p, step.lease, rests=True)
 
     def _reserve(self, step: s.Reserve) -> tuple[int, bytes] | None:
         place = self._place(step.key, step.p, step.lease)
@@ -238,11 +245,11 @@ class CacheStore(Store, Ledger):
         n = self._lend(step.key, own, step.lease)
         if not n:
             return self._busy(step.key, own)
-        value, now_own, _, due = self._current(step.key)
+        value, now_own, q, _ = self._current(step.key)
         if now_own != own or (value.p if value else 0) != step.p:  # the second look: economy needs it
             self.cache.delete(_lease(step.key, own))
             return Grant(Verdict.CHANGED)
-        if due:
+        if q:
             self.cache.delete(_names(step.key)[2])
         return Grant(Verdict.GO, n, BORN)
 
@@ -276,10 +283,9 @@ class CacheStore(Store, Ledger):
         _, own, q, _ = self._current(step.key)
         if q != step.q or self._lent(step.key, own)[0]:
             return False
-        if step.rest:  # no place, and readers who have a value wait until then
-            self.cache.set(_names(step.key)[2], PAIR.pack(0, self.now() + step.rest), _seconds(step.rest))
-        else:
-            self.cache.delete(_names(step.key)[2])
+        self.cache.delete(_names(step.key)[2])
+        if step.rest and (own := self._own(step.key)):  # a lease without a load: an invalidation ends it as well
+            self.cache.set(_lease(step.key, own), PAIR.pack(0, self.now() + step.rest), _seconds(step.rest))
         return True
 
     # --- values

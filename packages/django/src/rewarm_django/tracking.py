@@ -12,7 +12,8 @@ from django.apps import apps
 from django.db import connections, transaction
 from django.db.models import signals
 
-from .rules import Change, InvalidationRule, _attname, registry
+from .registry import registry
+from .rules import Change, InvalidationRule, attname
 
 Row = dict[str, Any]  # column attribute -> value
 
@@ -48,7 +49,7 @@ class Tracked:
         self.model, self.rules = model, registry.of(model)
         wanted = [rule.paths for rule in self.rules]
         columns = {field.attname for field in model._meta.concrete_fields}
-        named = {_attname(model, path.split(".")[0]) for paths in wanted if paths is not None for path in paths}
+        named = {attname(model, path.split(".")[0]) for paths in wanted if paths is not None for path in paths}
         if None in wanted or "pk" in named or named - columns:  # a property may depend on any column
             named = columns
         self.columns = sorted(named & columns)
@@ -106,7 +107,7 @@ def reloaded(model: Any) -> None:
         original(self, *args, **kwargs)
         fields = kwargs.get("fields") or (args[1] if len(args) > 1 else None)
         info = tracked(type(self))
-        names = {_attname(type(self), name) for name in fields} if fields else set(info.columns)
+        names = {attname(type(self), name) for name in fields} if fields else set(info.columns)
         rows = getattr(self._state, "rewarm", [(None, {})])
         for name, value in info.row(self, [n for n in info.columns if n in names | absent]).items():
             for _, row in rows:
@@ -142,7 +143,7 @@ def after(sender: Any, instance: Any, created: bool, using: str, update_fields: 
     names = frozenset(update_fields) if update_fields is not None else None
     saved = now
     if names is not None:
-        columns = {_attname(sender, name) for name in names}
+        columns = {attname(sender, name) for name in names}
         saved = {name: value for name, value in now.items() if name in columns}
     changed = None
     if olds:

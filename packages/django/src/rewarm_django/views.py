@@ -16,7 +16,8 @@ from rewarm import ConfigurationError, DuplicateJob, Job, Read, State
 
 from . import responses
 from .applications import Application, caches
-from .rules import InvalidationRule, register
+from .registry import register
+from .rules import InvalidationRule
 
 _live: ContextVar[list[Callable[[], Any]]] = ContextVar("rewarm_django_live")
 """How the request that waits for a load calls its view; empty once it waits no more."""

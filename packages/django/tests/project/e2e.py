@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import books.worker  # noqa: F401
 from books.caches import author_name
-from books.jobs import Name
+from books.jobs import Name, shout
 from books.models import Author, Team, Word
 from django.db import transaction
 
@@ -53,5 +53,6 @@ told = {"adapter": cache.settings.adapter.name, "before": f"{before.state} {befo
 told["rewarmed"] = until(rewarmed)
 told["invalidator on a worker"] = until(lambda: bool(seen())) and seen() != str(os.getpid())
 Name().async_refresh(ada.pk)
-told["cacheback's job"] = until(lambda: Name().get(ada.pk) == "Ada 19")
+shout.job.async_refresh(shout, "ada")
+told["cacheback's jobs"] = until(lambda: Name().get(ada.pk) == "Ada 19" and bool(shout.job.raw_get(shout, "ada")))
 print(json.dumps(told))

@@ -34,16 +34,25 @@ ROOT_URLCONF = "books.urls"
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
 ]
-TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+PROCESSORS = ["django.template.context_processors.request", "django.contrib.auth.context_processors.auth"]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {"context_processors": [*PROCESSORS, "django.contrib.messages.context_processors.messages"]},
+    }
+]
+STATIC_URL = "static/"
 DATABASES = {"default": _database("default"), "other": _database("other")}
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 10_000}},
     "second": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "second"},
 }
 INSTALLED_APPS = [
-    "django.contrib.contenttypes", "django.contrib.auth", "django.contrib.sessions", "rest_framework",
-    "rewarm_django", "books",
+    "django.contrib.contenttypes", "django.contrib.auth", "django.contrib.sessions", "django.contrib.messages",
+    "django.contrib.staticfiles", "django.contrib.admin", "rest_framework", "rewarm_django", "books",
 ]  # fmt: skip
 REWARM: dict[str, Any] = json.loads(os.environ.get("REWARM_TEST_SETTINGS", "{}")) or {
     "default": {"NAME": "books", "ADAPTER": "inline"},

@@ -1,8 +1,10 @@
+from django.contrib import admin
 from django.urls import path
 
 from books import views
 
 urlpatterns = [
+    path("admin/", admin.site.urls),
     path("author/<int:pk>/", views.author),
     path("personal/", views.personal_by_default),
     path("dashboard/", views.dashboard),
