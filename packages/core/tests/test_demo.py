@@ -29,15 +29,19 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
     ],
 )  # fmt: skip
 def test_no_wrong_value_is_served_as_fresh(queue: str, store: str) -> None:
-    ended = demo("--queue", queue, "--store", store, "--seconds", "5", "--json")
-
-    assert ended.returncode == 0, ended.stderr
-    (line,) = ended.stdout.splitlines()
-    told = json.loads(line)
-    assert told["queue"] == queue
-    assert told["store"] == store
-    assert told["wrong_fresh"] == told["lost"] == 0
-    assert told["naive_wrong_fresh"] > 0  # else the traffic is too tame to tell a broken cache from a right one
+    for seconds in (
+        5,
+        15,
+    ):  # a busy machine has too little traffic in the first to tell a broken cache from a right one
+        ended = demo("--queue", queue, "--store", store, "--seconds", str(seconds), "--json")
+        assert ended.returncode == 0, ended.stderr
+        (line,) = ended.stdout.splitlines()
+        told = json.loads(line)
+        assert told["wrong_fresh"] == told["lost"] == 0
+        if told["naive_wrong_fresh"]:
+            break
+    assert (told["queue"], told["store"]) == (queue, store)
+    assert told["naive_wrong_fresh"] > 0
     assert told["reads"] == told["hit"] + told["stale"] + told["miss"]
     assert told["hit"]
     assert told["miss"]

@@ -275,13 +275,14 @@ def test_an_unreadable_entry_of_the_journal_is_buried(shop: Shop) -> None:
 
 
 def test_many_are_rescued_in_slices(store: MemoryStore | RedisStore) -> None:
-    shop = Shop(store, Capability.DELAY, rescue=1.0)
+    shop = Shop(store, Capability.DELAY)
     price = shop.job()
     shop.queue.loses = True
     for item in range(SLICE + 5):
         price.refresh(item)
     shop.queue.loses = False
-    time.sleep(1.2)
+    time.sleep(1.5 * PATIENCE)
+    shop.app.runtime.patience = 600_000  # none of them is overdue twice
     assert shop.app.rescue() == SLICE + 5
     assert len(shop.queue.sent) == SLICE + 5
     shop.app.close()

@@ -370,7 +370,7 @@ def test_a_cancelled_caller_leaves_no_answer_behind(valkey: Server, client: redi
 
     async def use() -> None:
         await store.arun([PUT])
-        client.client_pause(100, all=False)
+        client.client_pause(30_000, all=False)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.02):
                 await store.arun([Settle("task", "done", "", LONG), Look("k")])

@@ -18,7 +18,7 @@ from rewarm.effects import Load
 from rewarm.entry import Entry
 from rewarm.receipt import Receipt
 from rewarm.retry import Retry
-from rewarm.runtime import Runtime
+from rewarm.sending import Sender
 from rewarm.signature import Signature
 from rewarm.steps import Put, Unlink, seal_of
 from rewarm.stores.base import Started, Verdict
@@ -51,10 +51,10 @@ class BrokenCore(ReferenceTestbed):
 
 @breaks("DELIVER-07", "the payload was taken")
 class DelaysAnyhow(BrokenCore):
-    owner, attribute = Runtime, "_posted"
+    owner, attribute = Sender, "_ready"
 
     def instead(self, original: Callable[..., Any]) -> Any:
-        return lambda self, task, delay: (task.dumps(self.signing_keys), min(delay, 0.8))
+        return lambda self, task, delay: (task.dumps(self._host.signing_keys), min(delay, 0.8), None)
 
 
 @breaks("PAYLOAD-04", "it was sent")
