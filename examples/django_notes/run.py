@@ -52,7 +52,7 @@ def main() -> None:
             os.environ["NOTES_REDIS"] = stack.enter_context(Server()).url
         prepare()
         if WORKERS[queue] and os.environ.get("NOTES_WORKER") != "no":
-            worker = subprocess.Popen(WORKERS[queue], stdout=subprocess.DEVNULL)
+            worker = subprocess.Popen(WORKERS[queue], stdout=subprocess.DEVNULL, start_new_session=True)
             stack.callback(stop, worker)
         server = stack.enter_context(pages())
         print(f"{queue} works for http://127.0.0.1:{server.server_port}/   Ctrl-C ends both", flush=True)
@@ -101,11 +101,14 @@ def pages() -> Any:
 
 
 def stop(worker: subprocess.Popen[bytes]) -> None:
+    """End it and its children. It has a session of its own, so that what a terminal or make signals reaches it once."""
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)  # who asks twice shall not cut this short
     worker.terminate()
     try:
         worker.wait(10)
     except subprocess.TimeoutExpired:
-        worker.kill()
+        os.killpg(worker.pid, signal.SIGKILL)
         worker.wait()
 
 
