@@ -36,11 +36,11 @@ CACHE = """
 
 
 @pytest.fixture
-def django(tmp_path: Path) -> Callable[[str], str]:
-    """Runs code in a process that Django is set up in -> what it printed."""
+def django(tmp_path: Path) -> Callable[..., str]:
+    """Runs code in a process that Django is set up in -> what it printed. `folder`: where the database is."""
 
-    def run(code: str) -> str:
-        where = {"REWARM_TRIAL_URL": str(tmp_path), "REWARM_TRIAL_DIRECTORY": str(tmp_path)}
+    def run(code: str, folder: Path = tmp_path) -> str:
+        where = {"REWARM_TRIAL_URL": str(folder), "REWARM_TRIAL_DIRECTORY": str(tmp_path)}
         done = subprocess.run(
             [sys.executable, "-c", dedent(SETUP) + dedent(code)],
             capture_output=True, text=True, timeout=60, env={**os.environ, **ENVIRONMENT, **where},
@@ -155,3 +155,34 @@ def test_the_worker_as_a_user_types_it(
         REWARM_APP="shop.cache:cache", PYTHONPATH=str(tmp_path),
     )  # fmt: skip
     assert told == "done ['ada']"
+
+
+def test_our_worker_outlives_an_outage_of_its_database(django: Callable[..., str], tmp_path: Path) -> None:
+    folder = tmp_path / "late"
+    where = {"REWARM_TRIAL_URL": str(folder), "REWARM_TRIAL_DIRECTORY": str(tmp_path)}
+    command = [sys.executable, "-m", "django", "rewarm_db_worker", "--interval", "0.05", "--no-startup-delay"]
+    with subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, **ENVIRONMENT, **where},
+    ) as worker:
+        try:
+            assert worker.stderr is not None
+            assert any("the database is away" in line for line in worker.stderr)
+            folder.mkdir()
+            told = django(
+                """
+                import time
+                DjangoTasksAdapter().enqueue("no payload", route=Route(), delay=0)
+                deadline = time.monotonic() + 30
+                while not (ended := DBTaskResult.objects.finished().count()) and time.monotonic() < deadline:
+                    time.sleep(0.05)
+                print(ended)
+                """,
+                folder,
+            )
+        finally:
+            worker.terminate()
+    assert told == "1"
