@@ -39,7 +39,19 @@ def primaries() -> Iterator[Cluster]:
         yield cluster
 
 
-@pytest.fixture(params=["memory", "redis", "cluster"])
+CLUSTERED = {"test_stores", "test_worker", "test_rescue"}
+"""The modules whose tests of store, ledger and sweeps run on a cluster too."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    given = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    own = hasattr(metafunc.module, "store") or any("store" in names for names in given)
+    if "store" in metafunc.fixturenames and not own:
+        kinds = ["memory", "redis", *(["cluster"] if metafunc.module.__name__.rpartition(".")[2] in CLUSTERED else [])]
+        metafunc.parametrize("store", kinds, indirect=True)
+
+
+@pytest.fixture
 def store(request: pytest.FixtureRequest) -> Iterator[MemoryStore | RedisStore]:
     """An empty store of each kind."""
     if request.param == "memory":

@@ -452,11 +452,11 @@ def test_a_long_load_keeps_its_lease_until_it_ends(store: MemoryStore | RedisSto
 
     def load() -> int:
         loads.append(1)
-        time.sleep(0.5)  # five leases
+        time.sleep(1.5)  # three leases
         return len(loads)
 
     with Rewarm("shop", store=store, adapter="inline") as app:
-        job = app.job(ttl=60, name="long", lease=0.1)(load)
+        job = app.job(ttl=60, name="long", lease=0.5)(load)
         readers = [threading.Thread(target=job) for _ in range(3)]
         for reader in readers:
             reader.start()
