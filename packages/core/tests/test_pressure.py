@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from rewarm import (
     Rewarm,
     Route,
     State,
+    StoreError,
     Throttled,
     events,
 )
@@ -188,6 +190,29 @@ def test_an_open_breaker_costs_a_task_no_attempt_and_spares_the_source(source: S
         source.error = None
         drain(app)
         assert job.read(5).state == "HIT"
+
+
+class Away(MemoryStore):
+    """A ledger that does not answer."""
+
+    def run(self, steps: Any) -> list[Any]:
+        raise StoreError("the ledger is away")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_ledger_that_is_away_neither_forbids_a_load_nor_costs_its_value(source: Source, fails: bool) -> None:
+    app = Rewarm("shop", ledger=Away(), adapter="inline")
+    job = make(app, source, rate=0.001, breaker=Breaker(failures=1))
+    source.error = LookupError("down") if fails else None
+    for n in range(2):
+        if fails:
+            with pytest.raises(LookupError):
+                job(n)
+        else:
+            assert job(n) == n + 1
+            assert asyncio.run(job.aget(n)) == n + 1
+    if not fails:
+        assert asyncio.run(job.aget(9)) == 3
 
 
 def test_eager_mode_raises_what_a_breaker_refuses(source: Source) -> None:

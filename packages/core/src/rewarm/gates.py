@@ -25,7 +25,7 @@ class Gate:
         self.admit = Admit(name, every, failures, pause)
         self._report = [Report(name, ok, failures, pause) for ok in (False, True)]
 
-    def refusal(self, wait: int) -> Throttled | None:
+    def refusal(self, wait: int = 0) -> Throttled | None:
         """What a load ends with that must wait so many milliseconds."""
         if not wait:
             return None

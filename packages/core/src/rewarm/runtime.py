@@ -18,6 +18,7 @@ from .background import Heart, LoopThread
 from .drivers import adrive, drive
 from .eager import Eager
 from .effects import Flow, Load, Loaded, Send, Wait
+from .errors import StoreError
 from .freshness import Found
 from .gates import gate_of
 from .local import GRACE, AsyncioAdapter
@@ -57,14 +58,14 @@ class Runtime:
         if self.one_server:  # one round trip carries the steps of both
             return self.store.run(steps)
         groups, order = self._split(steps)
-        answers = [iter(backend.run(part)) for backend, part in groups]
+        answers = [iter(backend.run(part) if part else ()) for backend, part in groups]
         return [next(answers[which]) for which in order]
 
     async def arun(self, steps: Sequence[Step]) -> list[Any]:
         if self.one_server:
             return await self.store.arun(steps)
         groups, order = self._split(steps)
-        answers = [iter(await backend.arun(part)) for backend, part in groups]
+        answers = [iter(await backend.arun(part) if part else ()) for backend, part in groups]
         return [next(answers[which]) for which in order]
 
     def _split(self, steps: Sequence[Step]) -> tuple[list[tuple[Backend, list[Step]]], list[int]]:
@@ -122,7 +123,7 @@ class Runtime:
     def _load(self, effect: Load) -> Loaded:
         target = cast(Target, effect.target)
         gate = gate_of(target)
-        if gate and (refusal := gate.refusal(*self.ledger.run([gate.admit]))):
+        if gate and (refusal := gate.refusal(*self._counted([gate.admit]))):
             return Loaded(None, 0, "raised", refusal)
         job, values, began = target.job, target.values, time.monotonic()
         try:
@@ -133,13 +134,13 @@ class Runtime:
         else:
             got = Loaded(value, elapsed(began))
         if gate and (steps := gate.report(got.error)):
-            gate.reported(self.ledger.run(steps))
+            gate.reported(self._counted(steps))
         return got
 
     async def _aload(self, effect: Load) -> Loaded:
         target = cast(Target, effect.target)
         gate = gate_of(target)
-        if gate and (refusal := gate.refusal(*await self.ledger.arun([gate.admit]))):
+        if gate and (refusal := gate.refusal(*await self._acounted([gate.admit]))):
             return Loaded(None, 0, "raised", refusal)
         job, values, began = target.job, target.values, time.monotonic()
         try:
@@ -150,8 +151,22 @@ class Runtime:
         else:
             got = Loaded(value, elapsed(began))
         if gate and (steps := gate.report(got.error)):
-            gate.reported(await self.ledger.arun(steps))
+            gate.reported(await self._acounted(steps))
         return got
+
+    def _counted(self, steps: Sequence[Step]) -> list[Any]:
+        """A gate's steps; no answers if the ledger is away: that neither forbids a load nor costs its value."""
+        try:
+            return self.ledger.run(steps)
+        except StoreError:
+            return []
+
+    async def _acounted(self, steps: Sequence[Step]) -> list[Any]:
+        """`_counted` on the running event loop."""
+        try:
+            return await self.ledger.arun(steps)
+        except StoreError:
+            return []
 
     def _renewing(self, effect: Load) -> AbstractContextManager[Any]:
         if not effect.n:
