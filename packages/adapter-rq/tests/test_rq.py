@@ -125,6 +125,16 @@ def test_a_recovering_worker_looks_more_often_and_leases_for_less(queue: Queue) 
     assert worker.dequeue_timeout == 10
 
 
+def test_a_worker_that_is_killed_while_it_cleans_up_keeps_nobody_from_it_for_long(queue: Queue) -> None:
+    worker = RecoveringWorker([queue], connection=queue.connection)
+    assert queue.acquire_maintenance_lock()  # of one that is killed now
+    worker.clean_registries()
+    assert 0 < queue.connection.ttl(queue.registry_cleaning_key) <= worker.grace
+    queue.connection.delete(queue.registry_cleaning_key)
+    worker.clean_registries()
+    assert queue.acquire_maintenance_lock(), "its own is given back"
+
+
 def test_the_name_alone_means_djangos_queue() -> None:
     with pytest.raises(ConfigurationError, match=r"RQ_QUEUES|install django-rq"):
         RQAdapter()

@@ -19,6 +19,9 @@ class RecoveringWorker(Worker):
     worker looks for expired leases every 6 to 13 minutes. This one looks every `look` seconds (more often if its
     options say so) and leases for `look + grace`: long enough for a slow heartbeat, short enough to wait for.
 
+    Who cleans up holds a lock, and leaves it behind for up to 15 minutes if it is killed just then: nothing would come
+    back meanwhile. This one gives every lock that it finds `grace` seconds at most.
+
     RQ's worker ends when Redis goes away at any other moment than while it waits for a job. This one tries each
     command again for about a minute.
     """
@@ -35,3 +38,9 @@ class RecoveringWorker(Worker):
 
     def get_heartbeat_ttl(self, job: Job) -> int:
         return int(self.job_monitoring_interval) + self.grace
+
+    def clean_registries(self) -> None:
+        for queue in self.queues:
+            if self.connection.ttl(queue.registry_cleaning_key) > self.grace:
+                self.connection.expire(queue.registry_cleaning_key, self.grace)
+        super().clean_registries()  # type: ignore[no-untyped-call]
