@@ -512,6 +512,14 @@ def test_the_master_is_asked_of_sentinel(
     store.close()
 
 
+def test_a_private_server_that_starts_again_has_loaded_what_it_kept(private_server: Callable[..., Server]) -> None:
+    server = private_server("--appendonly", "yes", "--key-load-delay", "2000")  # microseconds, of Redis's own tests
+    for number in range(100):
+        server.call(f"SET key:{number} {'x' * 20_000}")
+    server.restart()
+    assert server.call("STRLEN key:99") == b":20000\r\n"
+
+
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     """A cluster that the test may break."""

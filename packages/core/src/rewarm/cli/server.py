@@ -183,9 +183,10 @@ def _call(port: int, command: str) -> bytes:
 
 
 def _process_id(port: int) -> int | None:
-    """Of the server that answers on the port; None if none does, yet."""
+    """Of the server that answers on the port; None if none does, or it still loads what it has kept."""
     try:
-        found = re.search(rb"process_id:(\d+)", _call(port, "INFO server"))
+        told = _call(port, "INFO")
     except OSError:
         return None
-    return int(found[1]) if found else None
+    found = re.search(rb"process_id:(\d+)", told)
+    return int(found[1]) if found and b"loading:1" not in told else None
