@@ -14,7 +14,7 @@ from rewarm_conformance.bed import Bed
 from rewarm_conformance.testbed import Testbed
 
 from .blows import POINTS
-from .field import Field
+from .field import Field, Target
 
 OUTAGE = 2.0
 """Seconds that a fault lasts."""
@@ -41,12 +41,10 @@ class Fault:
     weapons: Callable[[random.Random], Mapping[str, str]] = field(default=lambda dice: {})
 
     def applies(self, cell: str, testbed: type[Testbed]) -> bool:
-        """A queue in files has no server of its own; RabbitMQ has no memory limit that could be set; of an empty
-        broker nobody can get back what it had, but from the journal; and of an empty store not the journal."""
+        """A queue in files has no server of its own; of an empty broker nobody can get back what it had, but from the
+        journal; and of an empty store not the journal."""
         if self.target != "broker":
             return (self.name, cell) != ("store-emptied", "djangoq-rescue")
-        if self.name == "broker-full":
-            return testbed.broker == "redis"
         if self.name == "broker-emptied":
             return testbed.broker == "redis" and testbed.rescue is not None
         return testbed.broker in ("redis", "rabbitmq")
@@ -78,31 +76,19 @@ def killing(target: str, number: int) -> Strike:
     return strike
 
 
-def freezing(target: str) -> Strike:
+def for_a_while(target: str, begin: Callable[[Target], None], end: Callable[[Target], None]) -> Strike:
+    """Ends by the clock, whatever happens meanwhile: some senders wait for it without end."""
+
     @contextmanager
     def strike(field: Field, bed: Bed) -> Iterator[None]:
         server = field.targets[target]
-        server.signal(signal.SIGSTOP)
-        thaw = threading.Timer(OUTAGE, server.signal, [signal.SIGCONT])  # some senders wait for it without end
-        thaw.start()
+        begin(server)
+        timer = threading.Timer(OUTAGE, end, [server])
+        timer.start()
         try:
             yield
         finally:
-            thaw.join()
-
-    return strike
-
-
-def filling(target: str) -> Strike:
-    @contextmanager
-    def strike(field: Field, bed: Bed) -> Iterator[None]:
-        server = field.targets[target]
-        server.tell("CONFIG SET maxmemory-policy noeviction")
-        server.tell("CONFIG SET maxmemory 1")
-        try:
-            yield
-        finally:
-            server.tell("CONFIG SET maxmemory 0")
+            timer.join()
 
     return strike
 
@@ -162,9 +148,15 @@ def _faults() -> Iterator[Fault]:
         if target == "broker":
             does = f"the broker is stopped in an orderly way, and started again after {OUTAGE:g} s"
             yield Fault("broker-restarted", target, does, killing(target, signal.SIGTERM))
-        yield Fault(f"{target}-frozen", target, f"SIGSTOP to the {target} for {OUTAGE:g} s", freezing(target))
-        does = f"the {target} has no room for {OUTAGE:g} s (maxmemory, noeviction)"
-        yield Fault(f"{target}-full", target, does, filling(target))
+        yield Fault(
+            f"{target}-frozen",
+            target,
+            f"SIGSTOP to the {target} for {OUTAGE:g} s",
+            for_a_while(target, Target.freeze, Target.thaw),
+        )
+        full = "maxmemory, noeviction" + ("; RabbitMQ: its memory alarm" if target == "broker" else "")
+        does = f"the {target} has no room for {OUTAGE:g} s ({full})"
+        yield Fault(f"{target}-full", target, does, for_a_while(target, Target.fill, Target.drain))
         does = f"each packet to and from the {target} is {1000 * LATE:g} ms late for {OUTAGE:g} s"
         yield Fault(f"{target}-slow", target, does, slowing(target), proxied=True)
         does = f"all connections to the {target} are reset, twice"

@@ -55,10 +55,28 @@ class Target(Service):
         self.signal(number)
         process.wait(30)
 
-    def tell(self, command: str) -> bytes:
-        """A command to a Redis-compatible server."""
-        assert isinstance(self.service, Redis)
-        return self.service.server.call(command)
+    def freeze(self) -> None:
+        """It does nothing from now on."""
+        self.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """It goes on."""
+        self.signal(signal.SIGCONT)
+
+    def fill(self) -> None:
+        """It has no room from now on: Redis refuses what takes any, RabbitMQ leaves its publishers waiting."""
+        if isinstance(self.service, Rabbit):
+            self.service.control("set_vm_memory_high_watermark", "0")
+        elif isinstance(self.service, Redis):
+            self.service.server.call("CONFIG SET maxmemory-policy noeviction")
+            self.service.server.call("CONFIG SET maxmemory 1")
+
+    def drain(self) -> None:
+        """It has room again."""
+        if isinstance(self.service, Rabbit):
+            self.service.control("set_vm_memory_high_watermark", "0.4")
+        elif isinstance(self.service, Redis):
+            self.service.server.call("CONFIG SET maxmemory 0")
 
     def fail_over(self) -> None:
         """The address leads to an empty server from now on."""

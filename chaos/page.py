@@ -98,7 +98,7 @@ def _does() -> Iterator[str]:
 def _grid(table: Table, cells: Sequence[str]) -> Iterator[str]:
     yield from ("", "## What came of it", "")
     yield "Payloads taken of which none was lost, or what went wrong; a dash where the fault does not apply: a queue in"
-    yield "files has no server, RabbitMQ no limit that could be set so, and what an emptied broker has lost only a"
+    yield "files has no server, and what an emptied broker has lost only a"
     yield "journal can bring back. Where the queue cannot delay, retries wait in the journal alone and are lost if the"
     yield "store is: `djangoq-rescue`. Nothing where a fault has not been made yet. *Held*: the worker kept what it had"
     yield "fetched when it lost its broker, and only its next start brings that back"

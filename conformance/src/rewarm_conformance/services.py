@@ -85,19 +85,16 @@ class Directory(Service):
 class Rabbit(Service):
     """A RabbitMQ node, loopback only, without systemd."""
 
-    BINARY = "/usr/lib/rabbitmq/bin/rabbitmq-server"  # the one on PATH is Debian's wrapper, for root only
+    PROGRAMS = Path("/usr/lib/rabbitmq/bin")  # those on PATH are Debian's wrappers, for root only
 
     def __init__(self) -> None:
-        if not Path(self.BINARY).exists():
+        if not (self.PROGRAMS / "rabbitmq-server").exists():
             raise Missing("no RabbitMQ: install rabbitmq-server")
         self.dir = tempfile.mkdtemp(prefix="rewarm-rabbit-")
         Path(self.dir, "plugins").write_text("[].\n")
         self.port, self.distribution, self.epmd = free_port(), free_port(), free_port()
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
-        self.start()
-
-    def start(self) -> None:
-        environment = {
+        self.environment = {
             **os.environ, "HOME": self.dir, "RABBITMQ_NODENAME": f"rewarm{self.port}@localhost",
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1", "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_DIST_PORT": str(self.distribution), "ERL_EPMD_ADDRESS": "127.0.0.1",
@@ -106,10 +103,14 @@ class Rabbit(Service):
             "RABBITMQ_ENABLED_PLUGINS_FILE": f"{self.dir}/plugins",
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
         }  # fmt: skip
+        self.start()
+
+    def start(self) -> None:
         with open(f"{self.dir}/out", "ab") as out:
             self.process = subprocess.Popen(
-                [self.BINARY], env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
-            )
+                [self.PROGRAMS / "rabbitmq-server"],
+                env=self.environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
         wait_for(self._speaks, 60, self.process, f"RabbitMQ did not start, see {self.dir}/out")
 
     def _speaks(self) -> bool:
@@ -119,6 +120,10 @@ class Rabbit(Service):
                 return connection.recv(8) != b""
         except OSError:
             return False
+
+    def control(self, *words: str) -> None:
+        """A command of `rabbitmqctl`. Raises CalledProcessError."""
+        subprocess.run([self.PROGRAMS / "rabbitmqctl", *words], env=self.environment, check=True, capture_output=True)
 
     def stop(self) -> None:
         with suppress(OSError, ValueError):
