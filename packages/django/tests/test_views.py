@@ -160,6 +160,12 @@ def test_the_rest_framework_renders_once_and_by_format(client: Client) -> None:
     assert loads["api"] == 3  # the page has a form with a CSRF token, so it is not stored
 
 
+def test_a_function_of_the_rest_framework_is_cached_as_its_classes_are(client: Client) -> None:
+    found = [client.get("/api/function/", {"page": page}) for page in (1, 1, 2)]
+    assert [response.json() for response in found] == [{"books": 0, "page": page} for page in "112"]
+    assert ([status(response) for response in found], loads["api function"]) == (["fwd=miss", "hit", "fwd=miss"], 2)
+
+
 def test_async_views() -> None:
     async def main() -> list[Any]:
         client = AsyncClient()

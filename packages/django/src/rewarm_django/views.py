@@ -188,7 +188,8 @@ def _asked(view: Any, args: Any) -> tuple[Any, Any]:
     """(The view's instance or None, the request). Raises TypeError where there is none."""
     for index, one in enumerate(args[:2]):
         if isinstance(getattr(one, "_request", one), HttpRequest):
-            return (args[0] if index else None), one
+            around = getattr(one, "parser_context", {}).get("view")  # what `@api_view` has wrapped the function in
+            return (args[0] if index else around), one
     raise TypeError(
         f"{view.__qualname__} was called without a request, so its key could not tell who asks: is it a view?"
     )
