@@ -110,6 +110,12 @@ def test_r19_cache_if_and_cache_unless_must_both_agree(client: Client) -> None:
     with pytest.raises(ConfigurationError, match="predicates"):
         cached_view(ttl=60, cache_if=True, name="odd")(lambda request: None)  # type: ignore[arg-type]
 
+    async def later(response: Any) -> bool:
+        return False
+
+    with pytest.raises(ConfigurationError, match="in a def"):
+        cached_view(ttl=60, cache_unless=later, name="odd")(lambda request: None)
+
 
 @pytest.mark.parametrize("kind", ["cookie", "stream", "error", "private"])
 def test_what_is_one_visitors_own_is_not_stored(client: Client, kind: str) -> None:

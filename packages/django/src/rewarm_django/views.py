@@ -202,8 +202,8 @@ def _response(found: Read[Any], seen: list[Any]) -> Any:
 
 def _keeps(cache_if: Any, cache_unless: Any) -> Callable[[Any], bool]:
     for one in (cache_if, cache_unless):
-        if one is not None and not callable(one):
-            raise ConfigurationError(f"cache_if and cache_unless are predicates of the response, not {one!r}")
+        if one is not None and (not callable(one) or inspect.iscoroutinefunction(one)):
+            raise ConfigurationError(f"cache_if and cache_unless are predicates of the response, in a def, not {one!r}")
 
     def keeps(response: Any) -> bool:
         return (cache_if is None or bool(cache_if(response))) and not (cache_unless and cache_unless(response))
