@@ -316,6 +316,20 @@ def test_an_added_enum_and_an_added_str_subclass_travel() -> None:
     assert [type(item) for item in back] == [Size, Text]
 
 
+def test_dates_of_a_frozen_clock_travel_as_dates(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Moment(datetime): ...
+
+    class Day(date): ...
+
+    value, codec = [Moment(2016, 3, 20, 14, tzinfo=UTC), Day(2016, 3, 20)], Codec()
+    with pytest.raises(ArgumentError, match="is a Moment"):
+        codec.dumps(value)
+    monkeypatch.setattr("datetime.datetime", Moment)
+    monkeypatch.setattr("datetime.date", Day)
+    back = codec.loads(codec.dumps(value))
+    assert (back, [type(item) for item in back]) == (value, [datetime, date])
+
+
 def test_what_encode_returns_is_checked() -> None:
     codec = Codec()
     codec.add_type("model", Model, lambda model: model.pk, Model)

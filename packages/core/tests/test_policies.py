@@ -79,6 +79,15 @@ def test_a_wrong_policy_is_refused_at_decoration_and_named(app: Rewarm, policy: 
     assert app.jobs == {}
 
 
+@pytest.mark.parametrize("policy", sorted(DEFAULTS.keys() - {"serializer", "version"}))
+def test_a_policy_that_would_have_to_be_awaited_is_refused(app: Rewarm, policy: str) -> None:
+    async def later(n: int) -> bool:
+        return False
+
+    with pytest.raises(ConfigurationError, match=rf"job 'job': {policy} is an async def"):
+        make(app, lambda n: n, **{policy: later})
+
+
 def test_an_unknown_policy_is_refused_with_those_that_there_are(app: Rewarm) -> None:
     with pytest.raises(ConfigurationError, match=r"no policy 'tll'; there are ttl, name, stale_while_revalidate"):
         app.job(ttl=1, tll=2)  # type: ignore[call-arg]

@@ -19,6 +19,7 @@ from books.jobs import (
     Name,
     Own,
     Sent,
+    SlowAuthor,
     Threshold,
     Value,
     filter_authors,
@@ -68,7 +69,7 @@ def statuses() -> list[tuple[int, bool | None]]:
 def test_defaults_are_its() -> None:
     found = Job()
     assert (found.lifetime, found.refresh_timeout, found.cache_ttl) == (600, 60, MEMCACHE_MAX_EXPIRATION)
-    assert (found.fetch_on_miss, found.fetch_on_stale_threshold, found.cache_alias) == (True, None, None)
+    assert (found.fetch_on_miss, found.fetch_on_stale_threshold, found.cache_alias) == (True, None, "default")
     assert (found.set_data_kwarg, found.task_options) == ("data", {})
     assert (Job.MISS, Job.HIT, Job.STALE) == (0, 1, 2)
     assert Name().class_path == "books.jobs.Name"
@@ -219,6 +220,8 @@ def test_querysets() -> None:
     assert [one.name for one in filter_authors.get(name__startswith="A")] == ["Ada"]
     assert get_author.key(name="Ada").startswith("books.author:")
     assert QuerySetGetJob(Author, 30).lifetime == 30
+    assert SlowAuthor(Author).task_options == {"queue": "slow"}
+    assert SlowAuthor(Author, task_options={"queue": "own"}).task_options == {"queue": "own"}
 
 
 def test_a_cache_of_ones_own_and_task_options() -> None:

@@ -109,6 +109,14 @@ def test_r4_of_a_plain_save_only_the_fields_that_changed_count(ada: Author) -> N
     assert state(author_name, ada.pk) is State.HIT
 
 
+def test_an_empty_list_of_watched_fields_watches_them_all(ada: Author, rule: Any) -> None:
+    rule(model=Author, job=everything, watch_fields=[])
+    everything()
+    ada.motto = "onwards"
+    ada.save()
+    assert state(everything) is State.STALE
+
+
 def test_r5_a_rewarm_that_fails_on_the_worker_is_a_failure_of_its_task(rule: Any) -> None:
     app = cache
 

@@ -171,8 +171,16 @@ def test_several_queues_are_an_error_that_names_them(monkeypatch: pytest.MonkeyP
         ConfigurationError, match=r"rq \(settings RQ_QUEUES\), djangoq \(settings Q_CLUSTER\): say which"
     ):
         detect.queue()
+
+
+@pytest.mark.usefixtures("alone")
+def test_cachebacks_choice_of_a_queue_holds_whatever_else_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "CELERY_BROKER_URL", "memory://", raising=False)
     monkeypatch.setattr(live, "CACHEBACK_TASK_QUEUE", "rq", raising=False)
     assert detect.queue() == "rq"
+    monkeypatch.setattr(live, "CACHEBACK_TASK_QUEUE", "kafka", raising=False)
+    with pytest.raises(ConfigurationError, match="CACHEBACK_TASK_QUEUE is 'kafka', none of celery"):
+        detect.queue()
 
 
 @pytest.mark.usefixtures("alone")

@@ -86,3 +86,13 @@ def test_with_the_fixture_that_runs_them_in_place() -> None:
     ada = Author.objects.create(name="Ada")
     author_name.refresh(ada.pk)
     assert state(author_name, ada.pk) is State.HIT
+
+
+@pytest.mark.usefixtures("django_db_setup")
+def test_a_task_that_needs_no_database_runs_in_a_test_that_may_not_use_it(django_db_blocker: Any) -> None:
+    with django_db_blocker.unblock():
+        connections["default"].ensure_connection()  # another test left it open
+    job = cache.job(ttl=60, name="plain")(lambda: 1)
+    with capture():
+        job.refresh()
+        assert (drain(), state(job)) == (1, State.HIT)

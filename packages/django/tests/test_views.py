@@ -110,6 +110,12 @@ def test_r19_cache_if_and_cache_unless_must_both_agree(client: Client) -> None:
     with pytest.raises(ConfigurationError, match="predicates"):
         cached_view(ttl=60, cache_if=True, name="odd")(lambda request: None)  # type: ignore[arg-type]
 
+    async def later(response: Any) -> bool:
+        return False
+
+    with pytest.raises(ConfigurationError, match="in a def"):
+        cached_view(ttl=60, cache_unless=later, name="odd")(lambda request: None)
+
 
 @pytest.mark.parametrize("kind", ["cookie", "stream", "error", "private"])
 def test_what_is_one_visitors_own_is_not_stored(client: Client, kind: str) -> None:
@@ -158,6 +164,12 @@ def test_the_rest_framework_renders_once_and_by_format(client: Client) -> None:
         assert client.get("/api/", headers={"Accept": "application/json"}).json()["books"] == 0
         assert b"<html" in client.get("/api/", headers={"Accept": "text/html"}).content
     assert loads["api"] == 3  # the page has a form with a CSRF token, so it is not stored
+
+
+def test_a_function_of_the_rest_framework_is_cached_as_its_classes_are(client: Client) -> None:
+    found = [client.get("/api/function/", {"page": page}) for page in (1, 1, 2)]
+    assert [response.json() for response in found] == [{"books": 0, "page": page} for page in "112"]
+    assert ([status(response) for response in found], loads["api function"]) == (["fwd=miss", "hit", "fwd=miss"], 2)
 
 
 def test_async_views() -> None:

@@ -65,6 +65,8 @@ class Policy:
         self.picks: list[tuple[str, int]] = []
         if callable(given) and name not in ("serializer", "version") and not isinstance(given, (Retry, Route)):
             self.fixed, self.function = None, given
+            if inspect.iscoroutinefunction(given):  # a coroutine is true, whatever it would have said
+                raise ConfigurationError(f"job {job!r}: {name} is an async def, but nobody awaits a policy: use a def")
             for wanted in self.parameters(job, given):
                 if wanted == "value" and name in WITH_VALUE:
                     self.picks.append((wanted, -1))

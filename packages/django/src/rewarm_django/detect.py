@@ -60,12 +60,17 @@ def candidates() -> dict[str, str]:
 
 
 def queue() -> str:
-    """The adapter of the one queue that is configured; "threads" if none is. Raises ConfigurationError."""
+    """The adapter of the queue that is chosen, else of the one that is configured, else "threads".
+
+    Raises ConfigurationError.
+    """
     found = candidates()
+    if chosen := getattr(settings, "CACHEBACK_TASK_QUEUE", None):  # a choice: never another queue instead
+        if chosen not in SIGNS:
+            raise ConfigurationError(f"CACHEBACK_TASK_QUEUE is {chosen!r}, none of {', '.join(SIGNS)}")
+        found = {chosen: "settings CACHEBACK_TASK_QUEUE"}
     if not found:
         return "threads"
-    if len(found) > 1 and (chosen := getattr(settings, "CACHEBACK_TASK_QUEUE", None)) in found:
-        return str(chosen)
     if len(found) > 1:
         told = ", ".join(f"{name} ({sign})" for name, sign in found.items())
         raise ConfigurationError(f"several task queues are configured, {told}: {HINT}")

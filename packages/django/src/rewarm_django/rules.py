@@ -48,7 +48,7 @@ class InvalidationRule:
     field_mapping: argument -> dotted path on the instance ("" is the instance itself). A mapping of all arguments
         names one entry; of some, the job's tag that needs no other argument, else the whole job; none: the whole job.
     require_args: True: mapped values must not be None, or the rule does not apply; a list: these; False: none.
-    trigger_on_create: creating a row counts.   watch_fields: of updates, only those that change one of these.
+    trigger_on_create: creating a row counts.   watch_fields: of updates, only those that change one of these; []: all.
     invalidate_when: attribute -> value ("!attribute": another value); all must hold, before or after the change.
     rewarm: refresh the entries, instead of leaving that to the next read.
     invalidator: called instead, after the commit (`run="commit"`) or by a task (`run="worker"`): a function, or its
@@ -165,7 +165,7 @@ class InvalidationRule:
         """Whether creation counts, a watched field has changed, and the conditions hold."""
         if change.kind == "create" and not self.trigger_on_create:
             return False
-        if change.kind in ("update", "m2m") and self.watch_fields is not None and change.changed is not None:
+        if change.kind in ("update", "m2m") and self.watch_fields and change.changed is not None:
             watched = {attname(self.model_class, name) for name in self.watch_fields}
             if not watched & change.changed:
                 return False

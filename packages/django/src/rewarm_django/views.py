@@ -188,7 +188,8 @@ def _asked(view: Any, args: Any) -> tuple[Any, Any]:
     """(The view's instance or None, the request). Raises TypeError where there is none."""
     for index, one in enumerate(args[:2]):
         if isinstance(getattr(one, "_request", one), HttpRequest):
-            return (args[0] if index else None), one
+            around = getattr(one, "parser_context", {}).get("view")  # what `@api_view` has wrapped the function in
+            return (args[0] if index else around), one
     raise TypeError(
         f"{view.__qualname__} was called without a request, so its key could not tell who asks: is it a view?"
     )
@@ -201,8 +202,8 @@ def _response(found: Read[Any], seen: list[Any]) -> Any:
 
 def _keeps(cache_if: Any, cache_unless: Any) -> Callable[[Any], bool]:
     for one in (cache_if, cache_unless):
-        if one is not None and not callable(one):
-            raise ConfigurationError(f"cache_if and cache_unless are predicates of the response, not {one!r}")
+        if one is not None and (not callable(one) or inspect.iscoroutinefunction(one)):
+            raise ConfigurationError(f"cache_if and cache_unless are predicates of the response, in a def, not {one!r}")
 
     def keeps(response: Any) -> bool:
         return (cache_if is None or bool(cache_if(response))) and not (cache_unless and cache_unless(response))

@@ -60,9 +60,11 @@ class QuerySetJob(Job):
 
             model = apps.get_model(model)
         self.model = model
-        given = {"lifetime": lifetime, "fetch_on_miss": fetch_on_miss, "cache_alias": cache_alias}
+        given = {
+            "lifetime": lifetime, "fetch_on_miss": fetch_on_miss, "cache_alias": cache_alias,
+            "task_options": task_options,
+        }  # fmt: skip
         self.__dict__.update({name: value for name, value in given.items() if value is not None})
-        self.task_options = task_options
         super().__init__()
 
     def get_init_args(self) -> Any:

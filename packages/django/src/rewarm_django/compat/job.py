@@ -9,6 +9,7 @@ from collections import namedtuple
 from typing import Any
 
 from django.conf import settings
+from django.core.cache import DEFAULT_CACHE_ALIAS
 from django.core.cache import caches as backends
 
 from rewarm import ArgumentError, BoundJob, ConfigurationError, EnqueueError, Entry, Read, State
@@ -43,7 +44,7 @@ class Job:
         return made
 
     def __init__(self) -> None:
-        self.cache_alias = self.cache_alias or getattr(settings, "CACHEBACK_CACHE_ALIAS", None)
+        self.cache_alias = self.cache_alias or getattr(settings, "CACHEBACK_CACHE_ALIAS", DEFAULT_CACHE_ALIAS)
         self.task_options = self.task_options or {}
 
     @property
@@ -59,7 +60,7 @@ class Job:
     @property
     def cache(self) -> Any:
         """The Django cache that `cache_alias` names."""
-        return backends[self.cache_alias or "default"]
+        return backends[self.cache_alias or DEFAULT_CACHE_ALIAS]
 
     # --- the API
 
@@ -213,11 +214,9 @@ class Job:
 
     @property
     def _app(self) -> Application:
-        """Of `cache_alias`: a key of REWARM, or of CACHES; without one, the default application."""
-        alias = self.cache_alias
-        if alias is None or alias in caches:
-            return caches[alias or "default"]
-        return caches.adopt(OnCache(alias))
+        """Of `cache_alias`: a key of REWARM, or of CACHES."""
+        alias = self.cache_alias or DEFAULT_CACHE_ALIAS
+        return caches[alias] if alias in caches else caches.adopt(OnCache(alias))
 
     @property
     def _bound(self) -> BoundJob[..., Any]:

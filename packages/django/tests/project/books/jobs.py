@@ -82,5 +82,9 @@ def whisper(text: str) -> str:
     return text.lower()
 
 
+class SlowAuthor(QuerySetGetJob):
+    task_options: ClassVar = {"queue": "slow"}
+
+
 get_author = QuerySetGetJob(Author, lifetime=60)
 filter_authors = QuerySetFilterJob(Author)

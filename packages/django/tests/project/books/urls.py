@@ -13,4 +13,5 @@ urlpatterns = [
     path("slowly/", views.slowly),
     path("page/<int:number>/", views.Page.as_view()),
     path("api/", views.Api.as_view()),
+    path("api/function/", views.api_function),
 ]

@@ -5,6 +5,7 @@ from typing import Any
 from django.http import Http404, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.template.response import TemplateResponse
 from django.views import View
+from rest_framework.decorators import api_view
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
@@ -82,3 +83,10 @@ class Api(APIView):
     def get(self, request: Any) -> Response:
         loads["api"] += 1
         return Response({"books": Book.objects.count(), "user": str(request.user)})
+
+
+@api_view(["GET"])
+@cached_view(ttl=60, tags=["books"], vary_user=False)
+def api_function(request: Any) -> Response:
+    loads["api function"] += 1
+    return Response({"books": Book.objects.count(), "page": request.query_params.get("page")})
