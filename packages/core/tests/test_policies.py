@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import pickle
 import time
@@ -84,8 +85,12 @@ def test_a_policy_that_would_have_to_be_awaited_is_refused(app: Rewarm, policy: 
     async def later(n: int) -> bool:
         return False
 
-    with pytest.raises(ConfigurationError, match=rf"job 'job': {policy} is an async def"):
-        make(app, lambda n: n, **{policy: later})
+    async def load(n: int) -> int:
+        return n
+
+    for asked in (lambda n: n, *([load] if policy != "cache_if" else [])):
+        with pytest.raises(ConfigurationError, match=rf"job 'job': {policy} is an async def"):
+            make(app, asked, **{policy: later})
 
 
 def test_an_unknown_policy_is_refused_with_those_that_there_are(app: Rewarm) -> None:
@@ -350,6 +355,24 @@ def test_cache_if_keeps_a_value_out_of_the_store(app: Rewarm) -> None:
     job = make(app, lambda n: values.pop(0), cache_if=lambda n, value: value is not None)
     with capture(app):
         assert [job(1), job(1), job(1), job(1)] == [None, None, "found", "found"]
+
+
+async def _found(value: Any) -> bool:
+    await asyncio.sleep(0)
+    return value is not None
+
+
+def test_an_async_job_may_ask_in_an_async_def_what_to_store(app: Rewarm) -> None:
+    values: list[Any] = [None, None, "found"]
+
+    async def load() -> Any:
+        return values.pop(0)
+
+    async def in_a_loop() -> list[Any]:
+        return [await job.aget(), await job.aget()]
+
+    job = make(app, load, cache_if=_found)
+    assert [job.get(), *asyncio.run(in_a_loop()), job.get()] == [None, None, "found", "found"]
 
 
 def test_a_refresh_whose_value_is_not_stored_ends_and_lets_the_next_one_come(app: Rewarm) -> None:

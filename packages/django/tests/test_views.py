@@ -14,7 +14,7 @@ from books.caches import loads
 from books.models import Author, Book
 from django.contrib.auth import get_user_model
 from django.http import HttpResponse
-from django.test import AsyncClient, Client
+from django.test import AsyncClient, Client, RequestFactory
 
 from rewarm import ConfigurationError, DuplicateJob, Outcome
 from rewarm_django import cache, cached_view
@@ -113,7 +113,7 @@ def test_r19_cache_if_and_cache_unless_must_both_agree(client: Client) -> None:
     async def later(response: Any) -> bool:
         return False
 
-    with pytest.raises(ConfigurationError, match="in a def"):
+    with pytest.raises(ConfigurationError, match="is an async def"):
         cached_view(ttl=60, cache_unless=later, name="odd")(lambda request: None)
 
 
@@ -180,6 +180,21 @@ def test_async_views() -> None:
     found = async_to_sync(main)()
     assert [response.json() for response in found] == [{"books": 0}] * 2
     assert ([status(response) for response in found], loads["async view"]) == (["fwd=miss", "hit"], 1)
+
+
+def test_an_async_view_may_ask_in_an_async_def_what_to_store() -> None:
+    async def drops(response: Any) -> bool:
+        return bool(response.content == b"drop")
+
+    @cached_view(ttl=60, cache_unless=drops, name="view.picky.async")
+    async def picky(request: Any, text: str) -> HttpResponse:
+        return HttpResponse(text)
+
+    async def main() -> list[str]:
+        paths = [(RequestFactory().get(f"/{text}/"), text) for text in ("keep", "drop") * 2]
+        return [status(await picky(request, text=text)) for request, text in paths]
+
+    assert async_to_sync(main)() == ["fwd=miss", "fwd=miss", "hit", "fwd=miss"]
 
 
 def test_two_views_need_two_names() -> None:

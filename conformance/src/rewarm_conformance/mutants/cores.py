@@ -16,6 +16,7 @@ from rewarm.codec import Codec
 from rewarm.eager import Eager
 from rewarm.effects import Load
 from rewarm.entry import Entry
+from rewarm.job import BoundJob
 from rewarm.receipt import Receipt
 from rewarm.retry import Retry
 from rewarm.sending import Sender
@@ -204,7 +205,7 @@ class StoresWithoutLooking(BrokenCore):
             if target.job.name != "gated":
                 return (yield from original(target, grant, stamps, rider))
             got = yield Load(target, grant.born, grant.n)
-            packed = target.packed(got.value)
+            packed = target.pack(got.value)
             put = Put(target.key, seal_of(target.stamps, stamps) or b"", *packed)
             yield [put, *rider.last()]
             return got._replace(stored="ok")
@@ -299,11 +300,11 @@ class LocksForEver(BrokenCore):
 
 @breaks("CRASH-05", "the state: MISS")
 class DoneBeforeStored(BrokenCore):
-    owner, attribute = Target, "pack"
+    owner, attribute = BoundJob, "call"
 
     def instead(self, original: Callable[..., Any]) -> Any:
-        def pack(target: Target, value: Any) -> Any:
-            packed = original(target, value)
-            return None if target.job.name == "unwritten" else packed
+        def call(job: BoundJob[..., Any], values: Any) -> Any:
+            value, keep = original(job, values)
+            return value, keep and job.name != "unwritten"
 
-        return pack
+        return call

@@ -24,12 +24,14 @@ class Load(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """`stored`: ok, fallback, refused, skipped, raised (the source: `error`) or failed (the store: `error`)."""
+    """`stored`: ok, fallback, refused, skipped, raised (the source: `error`) or failed (the store: `error`).
+    `keep`: the job lets the value be stored."""
 
     value: Any
     ms: int
     stored: str = "skipped"
     error: BaseException | None = None
+    keep: bool = True
 
 
 class Wait(NamedTuple):
@@ -90,7 +92,7 @@ class Target(Protocol):
     def empty(self) -> Any: ...
 
     def unpack(self, seen: Seen) -> tuple[bool, Any]: ...  # (False, None) if it cannot be read
-    def pack(self, value: Any) -> Packed | None: ...  # None: not to be stored. Raises SerializeError
+    def pack(self, value: Any) -> Packed: ...  # Raises SerializeError
     def stale_for(self, value: Any) -> int: ...  # ttl + stale_while_revalidate
     def error_for(self, value: Any) -> int: ...  # ttl + stale_if_error
     def early(self, seen: Seen) -> bool: ...  # refresh ahead of time

@@ -171,7 +171,7 @@ class Entry(Generic[R]):
     def set(self, value: R) -> None:
         """Store a value that is current at this instant. After a write of your own use `writing()`: of two writers
         that both `set`, the older may come last. Raises SerializeError."""
-        packed = self._target.packed(value)
+        packed = self._target.pack(value)
         self._app.when_committed(lambda: self._app.runtime.drive(freshness.put(self._target, packed)))
 
     async def aset(self, value: R) -> None:
@@ -179,7 +179,7 @@ class Entry(Generic[R]):
         if self._app.in_transaction():
             self.set(value)
             return
-        await self._app.runtime.adrive(freshness.put(self._target, self._target.packed(value)))
+        await self._app.runtime.adrive(freshness.put(self._target, self._target.pack(value)))
 
     def writing(self) -> Writing[R]:
         """`with entry.writing() as w: save(); w.set(value)`: the fence first, then the write, then the value.
@@ -222,7 +222,7 @@ class Writing(AbstractContextManager["Writing[R]"], AbstractAsyncContextManager[
 
     def set(self, value: R) -> None:
         """The value that the write made current. Raises SerializeError."""
-        self._packed = self._target.packed(value)
+        self._packed = self._target.pack(value)
 
     def __enter__(self) -> Writing[R]:
         self._fence = self._app.runtime.drive(freshness.open_writing(self._target))

@@ -183,7 +183,7 @@ def load(t: Target, grant: Grant, stamps: Sequence[bytes], rider: Rider = NOBODY
     """Ask the source under a granted number, and commit. Never raises: see `Loaded`."""
     got: Loaded = yield Load(t, grant.born, grant.n)
     packed = None
-    if got.error is None:
+    if got.error is None and got.keep:
         try:
             packed = t.pack(got.value)
         except Exception as error:  # a value that would not come back equal, or a policy that raised

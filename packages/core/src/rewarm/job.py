@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, cast, overload
@@ -44,7 +44,7 @@ class Policies(TypedDict, total=False):
     timeout: Seconds
     retry: Retry | Callable[..., Retry]
     route: Route | dict[str, Any] | Callable[..., Any] | None
-    cache_if: bool | Callable[..., bool]
+    cache_if: bool | Callable[..., bool | Awaitable[bool]]
     jitter: float | Callable[..., float]
     early: float | Callable[..., float]
     throttle: Seconds
@@ -108,7 +108,8 @@ class BoundJob(Generic[P, R]):
         self._bind, self._key_part = self.signature.bind, self.signature.key_part
         names = self.signature.names
         self.policies = {
-            policy: Policy(name, policy, getattr(job, policy, default), names) for policy, default in DEFAULTS.items()
+            policy: Policy(name, policy, getattr(job, policy, default), names, awaited=self.is_async)
+            for policy, default in DEFAULTS.items()
         }
         self._tags = self._templates("tags") if self.policies["tags"].function is None else None
         self._key = self.policies["key"]
@@ -226,14 +227,20 @@ class BoundJob(Generic[P, R]):
     def may_load(self, verb: str) -> None:
         """Raise BlockingCall where loading would block a running event loop."""
 
-    def call(self, values: Sequence[Any]) -> Any:
-        """Ask the source."""
+    def call(self, values: Sequence[Any]) -> tuple[Any, bool]:
+        """Ask the source -> the value, and whether `cache_if` lets it be stored."""
+        value = self._ask(values)
+        return value, bool(self.policies["cache_if"](values, value))
+
+    async def acall(self, values: Sequence[Any]) -> tuple[Any, bool]:
+        """`call` of an `async def` job, whose `cache_if` may be one too."""
+        value = await self._ask(values)
+        keep = self.policies["cache_if"](values, value)
+        return value, bool(await keep if inspect.isawaitable(keep) else keep)
+
+    def _ask(self, values: Sequence[Any]) -> Any:
         args, kwargs = self.signature.call(values)
         return cast(Callable[..., Any], self.load)(*args, **kwargs)
-
-    async def acall(self, values: Sequence[Any]) -> Any:
-        """Ask the source of an `async def` job."""
-        return await self.call(values)
 
     def key_of(self, values: Sequence[Any]) -> str:
         if self._plain_key:

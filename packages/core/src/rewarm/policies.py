@@ -60,13 +60,15 @@ class Policy:
 
     __slots__ = ("fixed", "function", "name", "picks")
 
-    def __init__(self, job: str, name: str, given: Any, parameters: Sequence[str]) -> None:
+    def __init__(self, job: str, name: str, given: Any, parameters: Sequence[str], *, awaited: bool = False) -> None:
         self.name, self.fixed, self.function = name, given, None
         self.picks: list[tuple[str, int]] = []
         if callable(given) and name not in ("serializer", "version") and not isinstance(given, (Retry, Route)):
             self.fixed, self.function = None, given
-            if inspect.iscoroutinefunction(given):  # a coroutine is true, whatever it would have said
-                raise ConfigurationError(f"job {job!r}: {name} is an async def, but nobody awaits a policy: use a def")
+            if inspect.iscoroutinefunction(given) and not (awaited and name == "cache_if"):
+                raise ConfigurationError(
+                    f"job {job!r}: {name} is an async def, which only an async job's cache_if may be"
+                )
             for wanted in self.parameters(job, given):
                 if wanted == "value" and name in WITH_VALUE:
                     self.picks.append((wanted, -1))

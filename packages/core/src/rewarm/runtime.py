@@ -128,11 +128,11 @@ class Runtime:
         job, values, began = target.job, target.values, time.monotonic()
         try:
             with self._renewing(effect):
-                value = self.loop.run(job.acall(values)) if job.is_async else job.call(values)
+                value, keep = self.loop.run(job.acall(values)) if job.is_async else job.call(values)
         except BaseException as error:
             got = Loaded(None, elapsed(began), "raised", error)
         else:
-            got = Loaded(value, elapsed(began))
+            got = Loaded(value, elapsed(began), keep=keep)
         if gate and (steps := gate.report(got.error)):
             gate.reported(self._counted(steps))
         return got
@@ -145,11 +145,11 @@ class Runtime:
         job, values, began = target.job, target.values, time.monotonic()
         try:
             with self._renewing(effect):
-                value = await (job.acall(values) if job.is_async else self.app.in_thread(job.call, values))
+                value, keep = await (job.acall(values) if job.is_async else self.app.in_thread(job.call, values))
         except BaseException as error:
             got = Loaded(None, elapsed(began), "raised", error)
         else:
-            got = Loaded(value, elapsed(began))
+            got = Loaded(value, elapsed(began), keep=keep)
         if gate and (steps := gate.report(got.error)):
             gate.reported(await self._acounted(steps))
         return got

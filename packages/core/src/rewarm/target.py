@@ -92,13 +92,7 @@ class Target:
             job.app.emit(events.Undecodable(app=job.app.name, job=job.name, key=self.key, error=error))
             return False, None
 
-    def pack(self, value: Any) -> Packed | None:
-        if not self.policy("cache_if", value):
-            return None
-        return self.packed(value)
-
-    def packed(self, value: Any) -> Packed:
-        """A value as it is stored, whatever `cache_if` says. Raises SerializeError."""
+    def pack(self, value: Any) -> Packed:
         full = ttl = self.ms("ttl", value)
         if jitter := self.policy("jitter"):
             ttl = max(1, int(ttl * (1 - jitter * random.random())))

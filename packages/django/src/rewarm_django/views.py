@@ -91,7 +91,7 @@ def cached_view(
         called = name or f"view.{view.__module__}.{view.__qualname__}"
         fields = [dict(rule) for rule in invalidates_on if isinstance(rule, Mapping)]
         implied = [_template(called, rule["field_mapping"]) for rule in fields if rule.get("field_mapping")]
-        plain = ViewJob(called, bool(vary_user), [*tags, *implied], _keeps(cache_if, cache_unless))
+        plain = ViewJob(called, bool(vary_user), [*tags, *implied], _keeps(view, cache_if, cache_unless))
         plain.__dict__.update(policies)
         if ttl is not None:
             plain.ttl = ttl
@@ -200,13 +200,18 @@ def _response(found: Read[Any], seen: list[Any]) -> Any:
     return seen[0] if seen and found.state is State.MISS else responses.unpack(found.value)
 
 
-def _keeps(cache_if: Any, cache_unless: Any) -> Callable[[Any], bool]:
+def _keeps(view: Any, cache_if: Any, cache_unless: Any) -> Callable[[Any], bool]:
     for one in (cache_if, cache_unless):
-        if one is not None and (not callable(one) or inspect.iscoroutinefunction(one)):
-            raise ConfigurationError(f"cache_if and cache_unless are predicates of the response, in a def, not {one!r}")
+        if one is not None and not callable(one):
+            raise ConfigurationError(f"cache_if and cache_unless are predicates of the response, not {one!r}")
+        if inspect.iscoroutinefunction(one) and not inspect.iscoroutinefunction(view):
+            raise ConfigurationError(f"{one!r} is an async def: only an async view's cache_if and cache_unless may be")
+    stores, drops = (
+        async_to_sync(one) if inspect.iscoroutinefunction(one) else one for one in (cache_if, cache_unless)
+    )
 
     def keeps(response: Any) -> bool:
-        return (cache_if is None or bool(cache_if(response))) and not (cache_unless and cache_unless(response))
+        return (stores is None or bool(stores(response))) and not (drops and drops(response))
 
     return keeps
 
