@@ -12,7 +12,9 @@ import pytest
 pytest_plugins = ["pytester"]
 
 HONEST = """
+import asyncio
 from rewarm import Capability
+from rewarm.adapter import ENTRY
 from rewarm_conformance.mutants.adapters import ForgetsTheTime
 from rewarm_conformance.reference import ReferenceAdapter, ReferenceTestbed
 from rewarm_conformance.testbed import Testbed
@@ -43,6 +45,11 @@ class NoControl(ReferenceTestbed):
 
 class Typo(ReferenceTestbed):
     known_failures = {"DELIVER-99": "?"}
+
+class Coroutines(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        def install(self):
+            self.queue.entries[ENTRY] = lambda payload: asyncio.run(self.adeliver(payload))
 
 class TakesNothing(ReferenceTestbed):
     class adapter_class(ReferenceAdapter):
@@ -149,6 +156,11 @@ def test_a_testbed_that_raises_is_told_at_length_once(suite) -> None:  # type: i
     assert output.count('raise OSError("the testbed itself is broken")') == 1
     assert "DELIVER-01 was not tried, as above: OSError('the testbed itself is broken')" in output
     assert report["checks"]["DELIVER-01"]["verdict"] == "error"
+
+
+def test_a_worker_that_runs_coroutines_is_asked_the_same(suite) -> None:  # type: ignore[no-untyped-def]
+    ended, output, _ = suite("Coroutines", "--rewarm-check", "CRASH-09")
+    assert ended == 0, output
 
 
 def test_a_run_that_names_nothing_to_check_says_what_to_name(pytester: pytest.Pytester) -> None:
