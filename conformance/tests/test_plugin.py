@@ -13,10 +13,11 @@ pytest_plugins = ["pytester"]
 
 HONEST = """
 import asyncio
+import time
 from rewarm import Capability
 from rewarm.adapter import ENTRY
 from rewarm_conformance.mutants.adapters import ForgetsTheTime
-from rewarm_conformance.reference import ReferenceAdapter, ReferenceTestbed
+from rewarm_conformance.reference import Consumer, ReferenceAdapter, ReferenceTestbed
 from rewarm_conformance.testbed import Testbed
 
 class Undeclared(ReferenceTestbed):
@@ -66,6 +67,22 @@ class NoWorker(Testbed):
 class NoBroker(ReferenceTestbed):
     broker = "kafka"
 
+class SlowWithoutDelay(ReferenceTestbed):
+    class consumer_class(Consumer):
+        def handle(self, id, payload):
+            time.sleep(0.1)
+            super().handle(id, payload)
+
+    class adapter_class(ReferenceAdapter):
+        def enqueue(self, payload, *, route, delay):
+            return super().enqueue(payload, route=route, delay=0.0)
+
+class OneQueue(ReferenceTestbed):
+    boot_seconds = 1.0
+
+    def worker(self, namespace, queue=None):
+        return super().worker(namespace)
+
 class OneString(ReferenceTestbed):
     def worker(self, namespace, queue=None):
         return " ".join(super().worker(namespace, queue))
@@ -98,6 +115,8 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):  # type: 
         ("Known", "DELIVER-06", "known-fail", 0),
         ("Stale", "DELIVER-03", "fail", 1),
         ("Broken", "DELIVER-03", "error", 1),
+        ("OneQueue", "DELIVER-10", "fail", 1),
+        ("SlowWithoutDelay", "DELIVER-08", "fail", 1),
         ("NoControl", "EAGER-07", "untested", 0),
     ],
 )

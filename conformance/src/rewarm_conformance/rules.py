@@ -31,7 +31,8 @@ def _rules(profile: str, *rows: tuple[str, str, str] | tuple[str, str, str, tupl
 CORE = _rules(
     "core",
     ("SMOKE-01", "A ping runs in a worker.",
-     "the worker consumes another queue than `enqueue` sends to; its command line is wrong: see its log"),
+     "the worker consumes another queue than `enqueue` sends to; its command line is wrong: see its log; "
+     "`install` registers nothing in the worker; the entry raises: see its log"),
     ("APP-01", "The adapter loads by its entry-point name; an unknown name fails with the way to install it.",
      "no entry point in the group rewarm.adapters; it names another class"),
     ("APP-02", "A worker finds the app through `$REWARM_APP` alone; a payload never names an import path.",
@@ -53,7 +54,7 @@ CORE = _rules(
     ("DELIVER-05", "Two workers share the load, and nothing runs twice.",
      "each worker gets a copy (fan-out); one worker fetches everything ahead of time"),
     ("DELIVER-06", "A delayed payload is not early.",
-     "`delay` is not passed on; milliseconds taken for seconds", (DELAY,)),
+     "`delay` is not passed on, or shortened; milliseconds taken for seconds", (DELAY,)),
     ("DELIVER-07", "Without DELAY, a delayed payload is refused; it never runs early.",
      "the adapter ignores `delay`; the core's refusal is bypassed"),
     ("DELIVER-08", "A delay longer than the broker's visibility limit runs once and not early (hops).",
@@ -61,7 +62,7 @@ CORE = _rules(
     ("DELIVER-09", "A payload past `not_after`, cancelled or already satisfied is skipped, and says why.",
      "the queue's own expiry drops it without telling; the ledger is not shared with the workers"),
     ("DELIVER-10", "A payload routed to one queue is not run by a worker of another.",
-     "`route.queue` is not passed on; the worker consumes all queues"),
+     "`route.queue` is not passed on; the worker consumes all queues; the testbed's `worker` ignores `queue`"),
     ("DELIVER-11", "A job may enqueue further tasks from inside a worker.",
      "the worker's client cannot send; a connection crosses a fork"),
     ("PAYLOAD-01", "JSON values arrive equal: nested, Unicode, 2**63, null, 64 KB.",
