@@ -58,7 +58,7 @@ CORE = _rules(
     ("DELIVER-07", "Without DELAY, a delayed payload is refused; it never runs early.",
      "the adapter ignores `delay`; the core's refusal is bypassed"),
     ("DELIVER-08", "A delay longer than the broker's visibility limit runs once and not early (hops).",
-     "`max_hop` is None or above the limit; hops are counted as attempts", (DELAY,)),
+     "`delay` is not passed on; `max_hop` is None or above the limit; hops are counted as attempts", (DELAY,)),
     ("DELIVER-09", "A payload past `not_after`, cancelled or already satisfied is skipped, and says why.",
      "the queue's own expiry drops it without telling; the ledger is not shared with the workers"),
     ("DELIVER-10", "A payload routed to one queue is not run by a worker of another.",
