@@ -80,7 +80,11 @@ class Lab:
         store = self.service("redis")
         url = self.broker.url if self.broker else str(self.directory)
         self.setting = Setting(url=url, store=store.url, directory=str(self.directory))
-        self.testbed = testbed(self.setting)
+        try:
+            self.testbed = testbed(self.setting)
+        except BaseException:
+            self.close()  # nobody has the lab yet, and its servers run
+            raise
         self.kept: Bed | None = None  # the warm one
         self.smoke: Broken | bool | None = False  # False: not tried yet
 
