@@ -12,9 +12,13 @@ import pytest
 pytest_plugins = ["pytester"]
 
 HONEST = """
+import asyncio
+import time
 from rewarm import Capability
+from rewarm.adapter import ENTRY
 from rewarm_conformance.mutants.adapters import ForgetsTheTime
-from rewarm_conformance.reference import ReferenceAdapter, ReferenceTestbed
+from rewarm_conformance.reference import Consumer, ReferenceAdapter, ReferenceTestbed
+from rewarm_conformance.testbed import Testbed
 
 class Undeclared(ReferenceTestbed):
     class adapter_class(ReferenceAdapter):
@@ -42,6 +46,46 @@ class NoControl(ReferenceTestbed):
 
 class Typo(ReferenceTestbed):
     known_failures = {"DELIVER-99": "?"}
+
+class Coroutines(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        def install(self):
+            self.queue.entries[ENTRY] = lambda payload: asyncio.run(self.adeliver(payload))
+
+class TakesNothing(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        def enqueue(self, payload, *, route, delay):
+            return self.queue.no_such_method(payload)
+
+class NoProgram(ReferenceTestbed):
+    def worker(self, namespace, queue=None):
+        return ["no-such-worker", namespace]
+
+class NoWorker(Testbed):
+    def build(self, namespace): ...
+
+class NoBroker(ReferenceTestbed):
+    broker = "kafka"
+
+class SlowWithoutDelay(ReferenceTestbed):
+    class consumer_class(Consumer):
+        def handle(self, id, payload):
+            time.sleep(0.1)
+            super().handle(id, payload)
+
+    class adapter_class(ReferenceAdapter):
+        def enqueue(self, payload, *, route, delay):
+            return super().enqueue(payload, route=route, delay=0.0)
+
+class OneQueue(ReferenceTestbed):
+    boot_seconds = 1.0
+
+    def worker(self, namespace, queue=None):
+        return super().worker(namespace)
+
+class OneString(ReferenceTestbed):
+    def worker(self, namespace, queue=None):
+        return " ".join(super().worker(namespace, queue))
 """
 
 
@@ -71,6 +115,8 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):  # type: 
         ("Known", "DELIVER-06", "known-fail", 0),
         ("Stale", "DELIVER-03", "fail", 1),
         ("Broken", "DELIVER-03", "error", 1),
+        ("OneQueue", "DELIVER-10", "fail", 1),
+        ("SlowWithoutDelay", "DELIVER-08", "fail", 1),
         ("NoControl", "EAGER-07", "untested", 0),
     ],
 )
@@ -103,8 +149,43 @@ def test_a_broken_testbed_says_so_and_stops(suite) -> None:  # type: ignore[no-u
     wrong = ["--rewarm-testbed", "rewarm_conformance.mutants.queues:WrongQueue"]
     ended, output, report = suite("Known", *wrong, "--rewarm-check", "SMOKE-01", "--rewarm-check", "DELIVER-01")
     assert ended == 1
-    assert "The testbed is wrong, not the adapter" in output
+    assert "expected   a ping runs in a worker" in output
     assert report["checks"]["DELIVER-01"]["verdict"] == "untested"
+
+
+@pytest.mark.parametrize(
+    ("testbed", "told"),
+    [
+        ("TakesNothing", "seen       EnqueueError: queue 'reference' did not take refresh"),
+        ("NoProgram", "No such file or directory: 'no-such-worker'"),
+        ("OneString", "expected   `worker` returns a list of words"),
+    ],
+)
+def test_what_breaks_every_check_is_told_once(suite, testbed: str, told: str) -> None:  # type: ignore[no-untyped-def]
+    ended, output, report = suite(testbed, "--rewarm-check", "SMOKE-01", "--rewarm-check", "DELIVER-01")
+    assert ended == 1
+    assert told in output
+    verdicts = {id: result["verdict"] for id, result in report["checks"].items()}
+    assert verdicts == {"SMOKE-01": "fail", "DELIVER-01": "untested"}, output
+
+
+def test_a_testbed_that_raises_is_told_at_length_once(suite) -> None:  # type: ignore[no-untyped-def]
+    ended, output, report = suite("Broken", "--rewarm-check", "APP-01", "--rewarm-check", "DELIVER-01")
+    assert ended == 1
+    assert output.count('raise OSError("the testbed itself is broken")') == 1
+    assert "DELIVER-01 was not tried, as above: OSError('the testbed itself is broken')" in output
+    assert report["checks"]["DELIVER-01"]["verdict"] == "error"
+
+
+def test_a_worker_that_runs_coroutines_is_asked_the_same(suite) -> None:  # type: ignore[no-untyped-def]
+    ended, output, _ = suite("Coroutines", "--rewarm-check", "CRASH-09")
+    assert ended == 0, output
+
+
+def test_a_run_that_names_nothing_to_check_says_what_to_name(pytester: pytest.Pytester) -> None:
+    done = pytester.runpytest_subprocess("--pyargs", "rewarm_conformance")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    assert "name a testbed (--rewarm-testbed) or a store (--rewarm-store)" in done.stderr.str()
 
 
 @pytest.mark.parametrize(
@@ -114,6 +195,8 @@ def test_a_broken_testbed_says_so_and_stops(suite) -> None:  # type: ignore[no-u
         (("Known", "--rewarm-check", "NOPE-1"), "no check NOPE-1"),
         (("NotThere",), "--rewarm-testbed beds:NotThere"),
         (("Capability",), "is no Testbed class"),
+        (("NoWorker",), "--rewarm-testbed beds:NoWorker has no worker"),
+        (("NoBroker",), "broker 'kafka' is none of redis, rabbitmq, postgresql, directory"),
     ],
 )
 def test_mistakes_are_errors(suite, options: tuple[str, ...], told: str) -> None:  # type: ignore[no-untyped-def]

@@ -80,7 +80,11 @@ class Lab:
         store = self.service("redis")
         url = self.broker.url if self.broker else str(self.directory)
         self.setting = Setting(url=url, store=store.url, directory=str(self.directory))
-        self.testbed = testbed(self.setting)
+        try:
+            self.testbed = testbed(self.setting)
+        except BaseException:
+            self.close()  # nobody has the lab yet, and its servers run
+            raise
         self.kept: Bed | None = None  # the warm one
         self.smoke: Broken | bool | None = False  # False: not tried yet
 
@@ -130,8 +134,11 @@ class Lab:
         """SMOKE-01, once: what was wrong, or None."""
         if self.smoke is False:
             self.kept = self.bed()
-            self.kept.start(ready=False)
-            self.smoke = self.kept.ready()
+            try:
+                self.kept.start(ready=False)
+                self.smoke = self.kept.ready()
+            except CheckFailed as error:  # no worker to start, or no ping taken: said once, not by every check
+                self.smoke = error.broken
         assert not isinstance(self.smoke, bool)
         return self.smoke
 
@@ -234,13 +241,18 @@ class Bed:
     def start(self, queue: str | None = None, *, ready: bool = True, apps: str | None = APPS) -> Worker:
         """Start a worker; by default wait until a ping has run in it."""
         argv = self.testbed.worker(self.namespace, queue)
+        if isinstance(argv, str):  # would be taken letter by letter
+            raise CheckFailed(Broken("`worker` returns a list of words", f"one string: {argv}"))
         environment = {
             "REWARM_TESTBED": self.lab.path, "REWARM_NAMESPACE": self.namespace, "REWARM_JOURNAL": self.journal.path,
             "REWARM_SETTING": self.lab.setting.dumps(), "PYTHONPATH": self.plain_environment()["PYTHONPATH"],
             **({"REWARM_APP": apps} if apps else {}), **self.testbed.environment(self.namespace),
         }  # fmt: skip
         log = self.lab.directory / f"{self.namespace}-{len(self.workers)}.log"
-        worker = Worker(argv, environment, log)
+        try:
+            worker = Worker(argv, environment, log)
+        except OSError as error:
+            raise CheckFailed(Broken("the worker's command starts", f"{error}: {' '.join(argv)}")) from error
         self.workers.append(worker)
         self.journal.write("spawn", worker=worker.process.pid)
         if ready and (broken := self.ready(worker, queue)) is not None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, metadata, packages_distributions, version
 from typing import TYPE_CHECKING
 
+from rewarm import Adapter
+
 if TYPE_CHECKING:
     from .bed import Lab
 
@@ -32,7 +34,7 @@ def describe(lab: Lab, called: str | None = None) -> Cell:
     bed = lab.bed()
     adapter, native = bed.adapter, bed.probe.native
     owner = distribution(type(adapter).__module__)
-    queue = next((name for cls in type(native).__mro__ if (name := distribution(cls.__module__)) != owner), "")
+    queue = next((name for one in modules(adapter, native) if (name := distribution(one)) not in (owner, "")), "")
     versions = {name: version(name) for name in (owner, queue, "rewarm", "rewarm-conformance") if name}
     versions |= lab.testbed.versions()
     broker = lab.broker.version() if lab.broker else "none"
@@ -42,6 +44,12 @@ def describe(lab: Lab, called: str | None = None) -> Cell:
     words = re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z][a-z0-9]*", type(lab.testbed).__name__.removesuffix("Testbed"))
     called = called or lab.testbed.name or "-".join(words).lower() or "testbed"
     return Cell(called, lab.path, adapter.name, owner, broker, tuple(sorted(map(str, bed.app.capabilities))), versions)
+
+
+def modules(adapter: Adapter, native: object) -> list[str]:
+    """The modules that may be the queue's own: of its object, which may be a class or a mere dict, or of its name."""
+    kind = native if isinstance(native, type) else type(native)
+    return [*(cls.__module__ for cls in kind.__mro__), adapter.name]
 
 
 def distribution(module: str) -> str:

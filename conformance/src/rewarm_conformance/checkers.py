@@ -13,10 +13,11 @@ EARLY = 0.06
 
 
 class Broken(NamedTuple):
-    """What a rule expected, and what the history shows."""
+    """What a rule expected, and what the history shows. `about`: the tokens of the payloads that broke it, if known."""
 
     expected: str
     seen: str
+    about: Collection[str] = ()
 
 
 Judgement = Broken | None
@@ -53,7 +54,7 @@ def endings(history: History, tokens: Iterable[str], *outcomes: str) -> Counter[
 def ran_at_least_once(history: History, tokens: Collection[str]) -> Judgement:
     seen = starts(history, tokens)
     if lost := [token for token in tokens if not seen[token]]:
-        return Broken(f"{len(tokens)} payloads start", f"{len(lost)} of {len(tokens)} payloads never started")
+        return Broken(f"{len(tokens)} payloads start", f"{len(lost)} of {len(tokens)} payloads never started", lost)
     return None
 
 
@@ -62,7 +63,7 @@ def at_most(history: History, tokens: Collection[str], limit: int = 1) -> Judgem
     if many := [token for token in tokens if seen[token] > limit]:
         worst = max(seen[token] for token in many)
         expected = f"at most {limit} start{'s' if limit > 1 else ''} of each payload"
-        return Broken(expected, f"{len(many)} of {len(tokens)} payloads started more often, up to {worst} times")
+        return Broken(expected, f"{len(many)} of {len(tokens)} payloads started more often, up to {worst} times", many)
     return None
 
 
@@ -73,19 +74,19 @@ def ran_once(history: History, tokens: Collection[str]) -> Judgement:
 def never_started(history: History, tokens: Collection[str]) -> Judgement:
     seen = starts(history, tokens)
     if wrong := [token for token in tokens if seen[token]]:
-        return Broken("no start", f"{len(wrong)} of {len(tokens)} payloads started")
+        return Broken("no start", f"{len(wrong)} of {len(tokens)} payloads started", wrong)
     return None
 
 
 def attempts(history: History, token: str, expected: Sequence[int]) -> Judgement:
     seen = [one.attempt for one in of(history, "start", token)]
-    return None if seen == list(expected) else Broken(f"attempts {list(expected)}", f"attempts {seen}")
+    return None if seen == list(expected) else Broken(f"attempts {list(expected)}", f"attempts {seen}", [token])
 
 
 def all_attempts(history: History, token: str, expected: int) -> Judgement:
     """Every start was of this attempt."""
     wrong = [one.attempt for one in of(history, "start", token) if one.attempt != expected]
-    return Broken(f"every start is attempt {expected}", f"a start was attempt {wrong[0]}") if wrong else None
+    return Broken(f"every start is attempt {expected}", f"a start was attempt {wrong[0]}", [token]) if wrong else None
 
 
 def not_before(start: Event | None, floor: float, what: str) -> Judgement:
@@ -111,7 +112,7 @@ def ended(history: History, token: str, outcome: str, reason: str = "") -> Judge
         return None
     wanted = outcome + (f" ({reason})" if reason else "")
     told = ", ".join(f"{one.data['outcome']} ({one.data['reason']})" for one in seen) or "no delivery ended"
-    return Broken(f"a delivery ends as {wanted}", told)
+    return Broken(f"a delivery ends as {wanted}", told, [token])
 
 
 def buried(history: History, id: str, times: int = 1) -> Judgement:
@@ -126,7 +127,7 @@ def deliveries(history: History, token: str, limit: int, what: str = "payload") 
     worst = max(seen.values(), default=0)
     if worst <= limit:
         return None
-    return Broken(f"each attempt of the {what} is delivered {limit} times", f"one was delivered {worst} times")
+    return Broken(f"each attempt of the {what} is delivered {limit} times", f"one was delivered {worst} times", [token])
 
 
 def no_overlap(history: History, token: str) -> Judgement:
@@ -146,7 +147,8 @@ def followed(history: History, token: str) -> Judgement:
     second = sum(one.data["outcome"] != "deferred" for one in of(history, "end", token, 2))  # a hop is no delivery
     if second >= first > 0:
         return None
-    return Broken("each failed attempt 1 is followed by an attempt 2", f"{first} attempts 1, but {second} attempts 2")
+    seen = f"{first} attempts 1, but {second} attempts 2"
+    return Broken("each failed attempt 1 is followed by an attempt 2", seen, [token])
 
 
 def not_dropped(history: History, token: str) -> Judgement:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from .bed import Bed
 from .checkers import Broken
@@ -19,11 +19,17 @@ def told(rule: Rule, broken: Broken, bed: Bed, cell: Mapping[str, str], again: s
         ("expected", broken.expected),
         ("seen", broken.seen),
     ]
-    rows.append(("history", table(bed)))
+    rows.append(("history", table(bed, broken.about)))
     if bed.workers:
         rows.append(("worker", bed.workers[-1].tail() or "its log is empty"))
     rows += [("usual", rule.causes.replace("; ", "\n")), ("again", again)]
     return "\n".join(_row(*row) for row in rows)
+
+
+def unearned(rule: Rule, why: str, again: str) -> str:
+    """The text where the rule held, and should not have."""
+    needs = [("needs", ", ".join(one.name for one in rule.requires))] if rule.requires else []
+    return "\n".join(_row(*row) for row in [(rule.id, rule.sentence), *needs, ("seen", why), ("again", again)])
 
 
 def brief(rule: Rule, broken: Broken) -> str:
@@ -32,15 +38,19 @@ def brief(rule: Rule, broken: Broken) -> str:
     return "\n".join(_row(*row) for row in rows)
 
 
-def table(bed: Bed) -> str:
-    """The last events of the check, as lines; instants are seconds since the first."""
-    lines, began = [f"{'t':>8}  {'pid':>7}  {'event':<12} {'id':<8} attempt"], None
-    for event in [event for event in bed.history if event.t >= bed.since][-ROWS:]:
+def table(bed: Bed, about: Collection[str] = ()) -> str:
+    """The last events of the check, as lines; instants are seconds since the first.
+
+    `about`: the tokens of the payloads that broke the rule. Among many they would be lost: the others are left out.
+    """
+    lines, began = [f"{'t':>8}  {'pid':>7}  {'event':<12} {'token':<12} {'id':<8} attempt"], None
+    events = [one for one in bed.history if one.t >= bed.since and (not about or one.token in ("", *about))]
+    for event in events[-ROWS:]:
         began = event.t if began is None else began
-        what = (event.id or event.token)[:8]
+        what = f"{event.token[:12]:<12} {event.id[:8]:<8}"
         note = " ".join(str(event.data[name]) for name in ("outcome", "reason", "error") if event.data.get(name))
         attempt = event.attempt or ""
-        lines.append(f"{event.t - began:8.3f}  {event.pid:>7}  {event.event:<12} {what:<8} {attempt} {note}".rstrip())
+        lines.append(f"{event.t - began:8.3f}  {event.pid:>7}  {event.event:<12} {what} {attempt} {note}".rstrip())
     return "\n".join(lines)
 
 

@@ -21,7 +21,7 @@ from .probe import locate
 from .report import Collector
 from .rules import PROFILES, RULES, Rule
 from .store_rules import STORE_RULES
-from .testbed import Testbed
+from .testbed import BROKERS, Testbed
 from .verdicts import RED, Verdict, verdict
 
 ALL = {**RULES, **STORE_RULES}
@@ -30,6 +30,7 @@ SHORT = 5.0
 AGAIN = "pytest --pyargs rewarm_conformance --rewarm-testbed {testbed} --rewarm-check {check}"
 LAB = pytest.StashKey[Lab]()
 CELL = pytest.StashKey[Cell]()
+TOLD = pytest.StashKey[set[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -70,6 +71,8 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 def pytest_configure(config: pytest.Config) -> None:
     if unknown := set(config.option.rewarm_check) - set(ALL):
         raise pytest.UsageError(f"no check {sorted(unknown)[0]}; see --rewarm-list")
+    if "rewarm_conformance" in config.args and not (config.option.rewarm_testbed or config.option.rewarm_store):
+        raise pytest.UsageError("nothing to check: name a testbed (--rewarm-testbed) or a store (--rewarm-store)")
     if config.option.rewarm_testbed:
         testbed = testbed_class(config)
         if unknown := {*testbed.known_failures, *testbed.loss_windows} - set(RULES):
@@ -85,6 +88,10 @@ def testbed_class(config: pytest.Config) -> type[Testbed]:
         raise pytest.UsageError(f"--rewarm-testbed {path}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Testbed)):
         raise pytest.UsageError(f"--rewarm-testbed {path} is no Testbed class")
+    if missing := found.__abstractmethods__:
+        raise pytest.UsageError(f"--rewarm-testbed {path} has no {' and no '.join(sorted(missing))}")
+    if found.broker not in (None, *BROKERS):
+        raise pytest.UsageError(f"--rewarm-testbed {path}: broker {found.broker!r} is none of {', '.join(BROKERS)}")
     return found
 
 
@@ -123,7 +130,7 @@ def lab(request: pytest.FixtureRequest, rewarm_lab: Lab) -> Iterator[Lab]:
     """The lab, when a ping has run. Limits the waits of a check whose capability is not declared."""
     rule = rule_of(request.node)
     if rule is not None and rule.id != "SMOKE-01" and rewarm_lab.try_smoke() is not None:
-        pytest.skip("SMOKE-01 failed: the testbed is wrong, not the adapter")
+        pytest.skip("SMOKE-01 failed: nothing else is worth trying before it holds")
     rewarm_lab.limit = None if declared(rule, request.config.stash[CELL]) else SHORT
     beds = list(rewarm_lab.beds)
     yield rewarm_lab
@@ -174,13 +181,15 @@ def pytest_runtest_makereport(
     broken = error.broken if isinstance(error, CheckFailed) else None
     if found in RED and found is not Verdict.ERROR:
         report.outcome, report.longrepr = "failed", _text(item, rule, broken, why)
+    elif found is Verdict.ERROR and call.when == "setup":
+        _once(report, item, rule, repr(error))
     elif broken is not None:
         report.outcome, report.wasxfail = "skipped", why
     elif found is Verdict.UNTESTED and item.config.option.rewarm_strict:
         report.outcome, report.longrepr = "failed", f"{rule.id} is untested, and --rewarm-strict is on: {error}"
     result: dict[str, Any] = {"verdict": found, "seconds": round(call.duration, 2)}
     if broken is not None:
-        result |= {"expected": broken.expected, "seen": broken.seen, "history": failure.table(_bed(item))}
+        result |= {"expected": broken.expected, "seen": broken.seen, "history": failure.table(_bed(item), broken.about)}
     elif found is not Verdict.PASS:
         result["seen"] = str(error or why)
     if found is Verdict.KNOWN:
@@ -190,6 +199,14 @@ def pytest_runtest_makereport(
     told = json.dumps([rule.id, result, cell and asdict(cell)])
     report.user_properties.append(("rewarm", told))  # travels to the controller of pytest-xdist
     return report
+
+
+def _once(report: pytest.TestReport, item: pytest.Item, rule: Rule, error: str) -> None:
+    """What breaks in the testbed breaks every check: its traceback is printed with the first."""
+    told = item.config.stash.setdefault(TOLD, set())
+    if error in told:
+        report.longrepr = f"{rule.id} was not tried, as above: {error}"
+    told.add(error)
 
 
 def _of_store(report: pytest.TestReport, rule: Rule, error: BaseException | None) -> pytest.TestReport:
@@ -216,9 +233,9 @@ def _verdict(item: pytest.Item, rule: Rule, error: BaseException | None) -> tupl
 
 
 def _text(item: pytest.Item, rule: Rule, broken: Broken | None, why: str) -> str:
-    if broken is None:
-        return f"{rule.id}  {rule.sentence}\n{why}"
     again = AGAIN.format(testbed=item.config.option.rewarm_testbed, check=rule.id)
+    if broken is None:
+        return failure.unearned(rule, why, again)
     return failure.told(rule, broken, _bed(item), item.config.stash[CELL].versions, again)
 
 

@@ -53,7 +53,8 @@ class Probe:
         self.journal, self.directory = journal, testbed.directory
         self.app = testbed.app(namespace + suffix, self.adapter, store=testbed.store(namespace), **settings)
         add_jobs(self, self.app)
-        self.run, self.app.run = self.app.run, self.refuse_once  # type: ignore[method-assign]
+        self.run, self.app.run = self.app.run, self.deliver  # type: ignore[method-assign]
+        self.arun, self.app.arun = self.app.arun, self.adeliver  # type: ignore[method-assign]
 
     # --- the jobs: each starts with a token, by which the suite finds its events
 
@@ -136,13 +137,22 @@ class Probe:
     def gate(self, token: str) -> Path:
         return self.directory / f"gate-{token}"
 
-    def refuse_once(self, payload: str) -> Outcome:
-        """What workers call: `app.run`, or NotAcknowledged at the first delivery of a payload that asks for it."""
+    def deliver(self, payload: str) -> Outcome:
+        """What workers call in place of `app.run`."""
+        self.refuse_once(payload)
+        return self.run(payload)
+
+    async def adeliver(self, payload: str) -> Outcome:
+        """What workers that run coroutines call in place of `app.arun`."""
+        self.refuse_once(payload)
+        return await self.arun(payload)
+
+    def refuse_once(self, payload: str) -> None:
+        """NotAcknowledged at the first delivery of a payload that asks for it."""
         token = json.loads(payload).get(REFUSED) if REFUSED in payload else None
         if token and self.once(f"refused-{token}"):
             self.journal.write("refused", token)
             raise NotAcknowledged("the probe keeps the message")
-        return self.run(payload)
 
     def once(self, name: str) -> bool:
         """True for the first caller of all processes."""

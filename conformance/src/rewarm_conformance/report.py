@@ -71,7 +71,7 @@ class Collector:
         terminalreporter.section("rewarm conformance")
         for name, told in found.items():
             counts = ", ".join(f"{value} {key}" for key, value in told.items() if key not in ("result", "checks"))
-            terminalreporter.line(f"{name:<8} {told['result']:<11} {counts} of {told['checks']}")
+            terminalreporter.line(f"{name:<8} {told['result']:<11} {counts or 'none ran'} of {told['checks']}")
 
 
 def dumps(cell: Mapping[str, Any] | None, checks: Mapping[str, Mapping[str, Any]]) -> str:

@@ -14,6 +14,7 @@ from rewarm.registry import GROUP, find_adapter
 
 from .. import checkers
 from ..bed import Bed, judge, new_token
+from ..cell import modules
 from ..journal import History
 from ..plugin import check
 from ..second_keys import KEYS
@@ -82,7 +83,7 @@ def test_app_03(warm: Bed) -> None:
 @check("APP-04")
 def test_app_04(bed: Bed) -> None:
     module = type(bed.adapter).__module__
-    own = {cls.__module__.partition(".")[0] for cls in (type(bed.adapter), *type(bed.probe.native).__mro__)}
+    own = {one.partition(".")[0] for one in (module, *modules(bed.adapter, bed.probe.native))}
     done = subprocess.run(
         [sys.executable, "-c", IMPORT.format(module=module)],
         capture_output=True,
@@ -91,8 +92,8 @@ def test_app_04(bed: Bed) -> None:
         timeout=60,
     )
     judge(checkers.holds(done.returncode == 0, "the adapter can be imported", done.stderr[-500:]))
-    opened, modules = json.loads(done.stdout.splitlines()[-1])
-    others = sorted(QUEUES & set(modules) - own)
+    opened, imported = json.loads(done.stdout.splitlines()[-1])
+    others = sorted(QUEUES & set(imported) - own)
     judge(
         checkers.holds(not opened, "importing opens no connection", f"connected to {opened}"),
         checkers.holds(not others, "importing imports no other queue", f"imported {', '.join(others)}"),

@@ -1,15 +1,18 @@
 """DELIVER: payloads reach a worker, once, not early, and in the right queue."""
 
+import math
 import time
 
 from rewarm import EnqueueError, Route
 
 from .. import checkers
 from ..bed import ARRIVAL, QUIET, Bed, Lab, judge, new_token, without
+from ..journal import History
 from ..plugin import check
 from ..rules import DELAY
 
-HOPS = 20
+SPARE = 3
+"""Deliveries before its time that are no sign of a lost delay: a queue may count whole seconds, and round down."""
 
 
 @check("DELIVER-01")
@@ -72,11 +75,10 @@ def test_deliver_06(warm: Bed) -> None:
     history = warm.started(sent.token)
     (asked,) = checkers.of(history, "sent", sent.token)
     start = next(iter(checkers.of(history, "start", sent.token)), None)
-    hops = len(checkers.ends(history, sent.token, "deferred"))  # who ignores the delay delivers all the time
     judge(
         checkers.ran_once(history, [sent.token]),
         checkers.not_before(start, asked.t + 1.0, "a payload delayed by 1 s"),
-        checkers.holds(hops < HOPS, f"fewer than {HOPS} hops", f"{hops} deliveries before it was due"),
+        _few_hops(warm, history, sent.token, 1.0),
     )
 
 
@@ -108,8 +110,16 @@ def test_deliver_08(warm: Bed) -> None:
     judge(
         checkers.ran_once(history, [sent.token]),
         checkers.not_before(start, asked.t + delay, f"a payload delayed by {delay:.1f} s"),
+        _few_hops(warm, history, sent.token, delay),
         checkers.all_attempts(history, sent.token, 1),
     )
+
+
+def _few_hops(bed: Bed, history: History, token: str, delay: float) -> checkers.Judgement:
+    """The core puts off what comes too early: who ignores the delay is never early, and delivers all the time."""
+    hops = len(checkers.ends(history, token, "deferred"))
+    limit = math.ceil(delay / (bed.adapter.max_hop or delay)) + SPARE
+    return checkers.holds(hops <= limit, f"at most {limit} deliveries before it is due", f"{hops} of them")
 
 
 @check("DELIVER-09")
@@ -144,7 +154,8 @@ def test_deliver_10(bed: Bed) -> None:
     history = bed.quiet(lambda h: checkers.never_started(h, there), 2 * QUIET)
     judge(checkers.never_started(history, there), checkers.ran_once(history, here))
     bed.kill()
-    bed.start(other)
+    bed.start(other, ready=False)
+    judge(bed.ready(queue=other))
     here = bed.tokens(3)
     bed.started(*there)
     history = bed.quiet(lambda h: checkers.never_started(h, here), 2 * QUIET)
