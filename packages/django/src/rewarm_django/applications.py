@@ -16,8 +16,10 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.db import close_old_connections, connections, models
 
 from rewarm import ConfigurationError, EnqueueError, Job, Outcome, Retry, Rewarm, StoreError, events
+from rewarm.app import NAME
 from rewarm.gather import Gathered
 from rewarm.job import JobDecorator, Policies, Seconds
+from rewarm.stores import open_ledger, open_store
 
 from . import commit, detect, references
 from .history import History
@@ -39,7 +41,8 @@ class Application(Rewarm):
             own = self.described()
         except ConfigurationError:
             own = {}  # reported when it is set up
-        super().__init__(own.get("NAME") or alias)
+        name = own.get("NAME") or alias
+        super().__init__(name if NAME.fullmatch(name) else "default")
         self.problem = ConfigurationError(
             f"REWARM[{alias!r}] is not set up yet: is rewarm_django in INSTALLED_APPS, and has django.setup() run?"
         )
@@ -65,6 +68,7 @@ class Application(Rewarm):
             own = {"STORE": DEFAULT_STORE, "ADAPTER": None, "TRANSACTIONS": commit.Transactions(), **own}
             given = {name: own.get(name.upper(), default) for name, default in KEYWORDS.items()}
             given["store"], given["ledger"] = _store(given["store"]), _ledger(given["ledger"])
+            open_ledger(given["ledger"], open_store(given["store"]))  # are they some? Nothing connects
             if given["adapter"] in (None, "auto"):
                 given["adapter"] = detect.queue()
             self.close()
