@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import close_old_connections, connections, models
+from django.db import DatabaseError, close_old_connections, connections, models
 
 from rewarm import ConfigurationError, EnqueueError, Job, Outcome, Retry, Rewarm, StoreError, events
 from rewarm.app import NAME
@@ -21,7 +21,7 @@ from rewarm.gather import Gathered
 from rewarm.job import JobDecorator, Policies, Seconds
 from rewarm.stores import open_ledger, open_store
 
-from . import commit, detect, references
+from . import commit, detect, outbox, references
 from .history import History
 from .ledger_db import DatabaseLedger, note
 from .settings import DEFAULT_STORE, KEYWORDS, aliases, described
@@ -131,8 +131,9 @@ class Application(Rewarm):
         if open_ones := commit.aliases():
             for alias in open_ones:
                 commit.hold(self, alias, gathered)
-        elif commit.reports():
-            self.flush(gathered)
+        elif alias := commit.reports():
+            if not self.flush(gathered) and self.level != "on_commit":
+                self._keep(alias, gathered)
         else:
             self.runtime.drive(gathered.flow())
 
@@ -154,6 +155,13 @@ class Application(Rewarm):
                 raise
             return False
         return True
+
+    def _keep(self, alias: str, gathered: Gathered) -> None:
+        """In the outbox after all: what was saved in no transaction had none that a row could be part of."""
+        try:
+            outbox.keep(self, alias, commit.Part(commit.Commit(self, alias), ()), gathered)
+        except DatabaseError as error:
+            logger.error("%s: nor are they in the outbox of %r: %s", self.name, alias, error)
 
     def _remember(self, whole: Gathered) -> None:
         """The fences of what could not be sent; its refreshes are left to the next reads."""
