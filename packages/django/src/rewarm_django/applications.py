@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import DatabaseError, close_old_connections, connections, models
+from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connections, models
 
 from rewarm import ConfigurationError, EnqueueError, Job, Outcome, Retry, Rewarm, StoreError, events
 from rewarm.app import NAME
@@ -29,7 +29,8 @@ from .store import CacheStore
 
 T = TypeVar("T")
 logger = logging.getLogger("rewarm.django")
-RETRY = Retry(discard=ObjectDoesNotExist)  # a row that is gone by now is no failure
+AWAY = (ConnectionError, TimeoutError, OperationalError, InterfaceError)
+RETRY = Retry(on=AWAY, discard=ObjectDoesNotExist)  # the source is a database; a row that is gone is no failure
 
 
 class Application(Rewarm):
