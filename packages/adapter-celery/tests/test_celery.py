@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import requires
 
 import pytest
 from celery import Celery
@@ -155,6 +156,10 @@ else: raise AssertionError
 
 def test_importing_it_imports_no_other_queue(imported: Callable[..., set[str]]) -> None:
     assert imported("import rewarm_celery") == {"celery"}
+
+
+def test_what_kombu_imports_for_redis_comes_along() -> None:
+    assert "packaging" in (requires("rewarm-celery") or [])
 
 
 @pytest.mark.parametrize("cache", [ADAPTED, NAMED])

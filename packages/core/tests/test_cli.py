@@ -18,7 +18,7 @@ Run = Callable[..., Result]
 SHOP = """
 from uuid import UUID
 
-from rewarm import Adapter, Finding, Rewarm
+from rewarm import Adapter, Capability, Finding, Rewarm
 from rewarm.local import InlineAdapter
 
 
@@ -29,7 +29,16 @@ class Sick(InlineAdapter):
         return [Finding("error", "loses work", "do not")]
 
 
+class Away(InlineAdapter):
+    name = "away"
+    capabilities = frozenset({Capability.DEPTH})
+
+    def depth(self, queue=None):
+        raise ConnectionError("no broker")
+
+
 cache = Rewarm("shop", adapter="inline")
+away = Rewarm("away", adapter=Away())
 sick = Rewarm("sick", adapter=Sick())
 broken = set()
 loads = []
@@ -123,6 +132,7 @@ def test_dead_letters_from_list_to_retry(shop: ModuleType, run: Run) -> None:
     assert [one["id"] for one in json.loads(run("dead", "list", "--json").stdout)] == [letter]
     shown = run("dead", "show", letter[:6])
     assert "no such user" in shown.stdout
+    assert "stale    shop:tweets:" in shown.stdout
     assert json.loads(run("dead", "show", letter, "--json").stdout)["job"] == "tweets"
 
     shop.broken.clear()
@@ -148,6 +158,16 @@ def test_doctor_says_what_was_chosen_and_fails_on_errors(shop: ModuleType, run: 
     assert ill.exit_code == 1
     assert "error: loses work\n  do not\n" in ill.output
     shop.sick.close()
+
+
+def test_doctor_says_that_the_queue_is_away_beside_what_is_dead(shop: ModuleType, run: Run) -> None:
+    shop.away.job(ttl=3, name="no")(lambda: 1 / 0)
+    shop.away.jobs["no"].refresh()
+    told = run("--app", "rewarm_test_shop:away", "doctor")
+    assert told.exit_code == 1
+    assert "error: the queue does not answer: no broker\n" in told.output
+    assert "warning: 1 task is dead\n" in told.output
+    shop.away.close()
 
 
 def test_adapters(run: Run) -> None:

@@ -191,6 +191,39 @@ def test_without_stale_while_revalidate_nothing_stale_is_served(app: Rewarm, sou
         assert (job.read().value, len(tasks)) == (2, 0)
 
 
+@pytest.mark.parametrize("form", ["def", "async def"])
+@pytest.mark.parametrize("outdated", ["invalidated", "old", "never loaded"])
+def test_what_a_load_reads_of_another_job_is_fresh(app: Rewarm, form: str, outdated: str) -> None:
+    names = {1: "Ada"}
+
+    def name(n: int) -> str:
+        return names[n]
+
+    def page() -> str:
+        return f"<h1>{inner(1)}</h1>"
+
+    async def apage() -> str:
+        return f"<h1>{await inner.aget(1)}</h1>"
+
+    on_miss = "queue" if outdated == "never loaded" else "load"
+    inner = app.job(name="name", ttl=10, tags=["author"], on_miss=on_miss, empty="nobody")(name)
+    outer: Any = app.job(name="page", ttl=20, tags=["author"])(apage if form == "async def" else page)
+    with capture(app):
+        if outdated != "never loaded":
+            assert outer.get() == "<h1>Ada</h1>"
+        names[1] = "Ada Lovelace"
+        if outdated == "invalidated":
+            app.invalidate(tags=["author"])
+        else:
+            travel(app, 30)
+        outer.refresh()
+        assert inner(1) == {"invalidated": "Ada", "old": "Ada", "never loaded": "nobody"}[outdated], (
+            "readers are served"
+        )
+        drain(app)
+        assert (outer.read().value, outer.read().state) == ("<h1>Ada Lovelace</h1>", State.HIT)
+
+
 def test_an_invalidated_value_is_also_limited_by_stale_while_revalidate(app: Rewarm, source: Counted) -> None:
     job = make(app, source, ttl=10, stale_while_revalidate=5)
     with capture(app):

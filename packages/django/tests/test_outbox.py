@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from books.caches import author_name, titles
@@ -18,7 +19,7 @@ from django.core.signals import request_finished
 from django.db import transaction
 from django.test import override_settings
 
-from rewarm import State
+from rewarm import State, StoreError
 from rewarm.cli.server import Server
 from rewarm_django import cache, outbox, relay
 from rewarm_django.models import Outbox
@@ -117,6 +118,19 @@ def test_a_row_of_an_unknown_application_stays(ada: Author, caplog: Any) -> None
 def test_outside_a_transaction_there_is_no_row(ada: Author, django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(0):
         author_name.invalidate(ada.pk)
+
+
+def test_what_the_store_refuses_outside_a_transaction_becomes_a_row(
+    ada: Author, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache.runtime, "drive", Mock(side_effect=StoreError("away")))
+    ada.name = "Ada L"
+    ada.save()
+    monkeypatch.undo()
+    cache.unsent = None  # the process ends
+    rows = Outbox.objects.count()
+    assert (rows > 0, state(author_name, ada.pk)) == (True, State.HIT)
+    assert (relay(grace=0), Outbox.objects.count(), state(author_name, ada.pk)) == (rows, 0, State.STALE)
 
 
 def test_what_the_queue_refuses_stays(ada: Author, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,13 +9,14 @@ import sys
 import threading
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from asgiref.sync import async_to_sync
 from books.caches import author_name, everything, label, loads, members, titles
 from books.models import Author, Book, Novel, Tag, Team, Word
 from django.core.serializers import deserialize, serialize
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import F
 
 from rewarm import Outcome, Route, State, TaskDead
@@ -573,6 +574,14 @@ def test_a_row_that_is_gone_skips_the_task() -> None:
         label.refresh(book)
         Book.objects.all().delete()
         assert cache.run(tasks.payloads[0]) is Outcome.SKIPPED
+        assert cache.dead.list() == []
+
+
+def test_a_database_that_is_away_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(label, "load", Mock(side_effect=OperationalError("the connection was closed")))
+    with capture() as tasks:
+        label.refresh(Book.objects.create(title="Notes"))
+        assert cache.run(tasks.payloads[0]) is Outcome.RETRIED
         assert cache.dead.list() == []
 
 

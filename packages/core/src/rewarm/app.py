@@ -34,6 +34,7 @@ from .task import Route, Task
 from .worker import Outcome
 
 T = TypeVar("T")
+NAME = re.compile(r"[a-z][a-z0-9_.-]*")
 PRIORITY = {"invalidate": "high", "refresh": "normal", "sweep": "low"}
 
 
@@ -68,7 +69,7 @@ class Rewarm:
         rescue: float | timedelta | None = None,
         sweep_rate: float | None = None,
     ) -> None:
-        if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_.-]*", name):
+        if not isinstance(name, str) or not NAME.fullmatch(name):
             raise ConfigurationError(f"{name!r} is no application name: use [a-z][a-z0-9_.-]*")
         self.name, self.codec, self.settings = name, Codec(), Settings()
         self.jobs: dict[str, BoundJob[..., Any]] = {}

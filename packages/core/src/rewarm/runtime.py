@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -29,7 +29,7 @@ from .sending import Sender
 from .steps import Renew, Step
 from .stores.base import STEPS as LEDGER_STEPS
 from .stores.base import Backend, Extend, Ledger, Store
-from .target import Target
+from .target import LOADING, Target
 from .task import VERSION, Task
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class Runtime:
             return Loaded(None, 0, "raised", refusal)
         job, values, began = target.job, target.values, time.monotonic()
         try:
-            with self._renewing(effect):
+            with self._loading(effect):
                 value, keep = self.loop.run(job.acall(values)) if job.is_async else job.call(values)
         except BaseException as error:
             got = Loaded(None, elapsed(began), "raised", error)
@@ -144,7 +144,7 @@ class Runtime:
             return Loaded(None, 0, "raised", refusal)
         job, values, began = target.job, target.values, time.monotonic()
         try:
-            with self._renewing(effect):
+            with self._loading(effect):
                 value, keep = await (job.acall(values) if job.is_async else self.app.in_thread(job.call, values))
         except BaseException as error:
             got = Loaded(None, elapsed(began), "raised", error)
@@ -167,6 +167,16 @@ class Runtime:
             return await self.ledger.arun(steps)
         except StoreError:
             return []
+
+    @contextmanager
+    def _loading(self, effect: Load) -> Iterator[None]:
+        """A load's lease is renewed, and what it reads of other entries is fresh."""
+        token = LOADING.set(True)
+        try:
+            with self._renewing(effect):
+                yield
+        finally:
+            LOADING.reset(token)
 
     def _renewing(self, effect: Load) -> AbstractContextManager[Any]:
         if not effect.n:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from . import events
@@ -15,6 +16,10 @@ from .steps import Seen
 
 if TYPE_CHECKING:
     from .job import BoundJob
+
+
+LOADING: ContextVar[bool] = ContextVar("rewarm_loading", default=False)
+"""Inside a load. What it makes of other entries will count as fresh: it reads nothing less, and no empty value."""
 
 
 class Target:
@@ -39,11 +44,11 @@ class Target:
 
     @property
     def expires(self) -> bool:
-        return bool(self.policy("on_invalidated") == "expire")
+        return LOADING.get() or bool(self.policy("on_invalidated") == "expire")
 
     @property
     def queues_on_miss(self) -> bool:
-        return bool(self.policy("on_miss") == "queue")
+        return not LOADING.get() and bool(self.policy("on_miss") == "queue")
 
     @property
     def transactional(self) -> bool:
@@ -100,7 +105,7 @@ class Target:
         return Packed(ttl, hard, self.job.serializer.dumps(value), 0)
 
     def stale_for(self, value: Any) -> int:
-        return self.ms("ttl", value) + self.ms("stale_while_revalidate")
+        return 0 if LOADING.get() else self.ms("ttl", value) + self.ms("stale_while_revalidate")
 
     def error_for(self, value: Any) -> int:
         return self.ms("ttl", value) + self.ms("stale_if_error")

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import close_old_connections, connections, models
+from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connections, models
 
 from rewarm import ConfigurationError, EnqueueError, Job, Outcome, Retry, Rewarm, StoreError, events
+from rewarm.app import NAME
 from rewarm.gather import Gathered
 from rewarm.job import JobDecorator, Policies, Seconds
+from rewarm.stores import open_ledger, open_store
 
-from . import commit, detect, references
+from . import commit, detect, outbox, references
 from .history import History
 from .ledger_db import DatabaseLedger, note
 from .settings import DEFAULT_STORE, KEYWORDS, aliases, described
@@ -28,7 +30,8 @@ from .store import CacheStore
 
 T = TypeVar("T")
 logger = logging.getLogger("rewarm.django")
-RETRY = Retry(discard=ObjectDoesNotExist)  # a row that is gone by now is no failure
+AWAY = (ConnectionError, TimeoutError, OperationalError, InterfaceError)
+RETRY = Retry(on=AWAY, discard=ObjectDoesNotExist)  # the source is a database; a row that is gone is no failure
 
 
 class Application(Rewarm):
@@ -40,7 +43,8 @@ class Application(Rewarm):
             own = self.described()
         except ConfigurationError:
             own = {}  # reported when it is set up
-        super().__init__(own.get("NAME") or alias)
+        name = own.get("NAME") or alias
+        super().__init__(name if NAME.fullmatch(name) else "default")
         self.problem = ConfigurationError(
             f"REWARM[{alias!r}] is not set up yet: is rewarm_django in INSTALLED_APPS, and has django.setup() run?"
         )
@@ -66,6 +70,7 @@ class Application(Rewarm):
             own = {"STORE": DEFAULT_STORE, "ADAPTER": None, "TRANSACTIONS": commit.Transactions(), **own}
             given = {name: own.get(name.upper(), default) for name, default in KEYWORDS.items()}
             given["store"], given["ledger"] = _store(given["store"]), _ledger(given["ledger"])
+            open_ledger(given["ledger"], open_store(given["store"]))  # are they some? Nothing connects
             if given["adapter"] in (None, "auto"):
                 given["adapter"] = detect.queue()
             self.close()
@@ -128,8 +133,9 @@ class Application(Rewarm):
         if open_ones := commit.aliases():
             for alias in open_ones:
                 commit.hold(self, alias, gathered)
-        elif commit.reports():
-            self.flush(gathered)
+        elif alias := commit.reports():
+            if not self.flush(gathered) and self.level != "on_commit":
+                self._keep(alias, gathered)
         else:
             self.runtime.drive(gathered.flow())
 
@@ -151,6 +157,13 @@ class Application(Rewarm):
                 raise
             return False
         return True
+
+    def _keep(self, alias: str, gathered: Gathered) -> None:
+        """In the outbox after all: what was saved in no transaction had none that a row could be part of."""
+        try:
+            outbox.keep(self, alias, commit.Part(commit.Commit(self, alias), ()), gathered)
+        except DatabaseError as error:
+            logger.error("%s: nor are they in the outbox of %r: %s", self.name, alias, error)
 
     def _remember(self, whole: Gathered) -> None:
         """The fences of what could not be sent; its refreshes are left to the next reads."""

@@ -48,9 +48,9 @@ def on(*names: str) -> Iterator[None]:
         _only.reset(token)
 
 
-def reports() -> bool:
-    """A failure to send is reported and kept here, rather than raised into the save that caused it."""
-    return bool(_only.get())
+def reports() -> str:
+    """The database of a save whose failure to send is reported and kept here, rather than raised into it; or ""."""
+    return (_only.get() or ("",))[0]
 
 
 class Transactions:

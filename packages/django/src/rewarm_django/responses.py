@@ -57,7 +57,8 @@ def storable(response: Any, request: Any, personal: bool) -> bool:
 
 def marked(response: Any, request: Any, found: Read[Any] | None, vary: Sequence[str]) -> Any:
     """`Age`, `Cache-Status` (RFC 9211) and `Vary`; 304 for a client that has it already (RFC 9110)."""
-    patch_vary_headers(response, vary)
+    if vary:
+        patch_vary_headers(response, vary)
     if found is None:
         response["Cache-Status"] = "rewarm; fwd=bypass"
         return response

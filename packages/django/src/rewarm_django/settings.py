@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 
 from rewarm import ConfigurationError, Rewarm
+from rewarm.app import NAME
 from rewarm.job import Policies
 
 KEYWORDS: Mapping[str, Any] = {
@@ -26,6 +27,7 @@ OWN: Mapping[str, Any] = {
     "HISTORY": None,  # days for which per-minute counts are kept, for the admin's dashboard; None: nothing is counted
     "RELAY_EVERY": 60.0,  # seconds between two looks at the outbox after a request; None: only by command
 }
+KNOWN = (*OWN, *map(str.upper, KEYWORDS))
 LEVELS = ("on_commit", "outbox", "queue")
 DEFAULT_STORE = "cache://default"
 
@@ -44,14 +46,17 @@ def described(alias: str) -> dict[str, Any]:
     found = given.get(alias, {})
     if not isinstance(found, Mapping):
         raise ConfigurationError(f"REWARM[{alias!r}] is {found!r}: give a dict")
-    known = [*OWN, *map(str.upper, KEYWORDS)]
-    if unknown := [key for key in found if key not in known]:
-        raise ConfigurationError(f"REWARM[{alias!r}] has no {unknown[0]!r}; there are {', '.join(known)}")
+    if unknown := [key for key in found if key not in KNOWN]:
+        raise ConfigurationError(f"REWARM[{alias!r}] has no {unknown[0]!r}; there are {', '.join(KNOWN)}")
     whole = {**OWN, **found}
     if whole["COMMIT"] not in LEVELS:
         raise ConfigurationError(f"REWARM[{alias!r}]['COMMIT'] is {whole['COMMIT']!r}, none of {', '.join(LEVELS)}")
-    if isinstance(days := whole["HISTORY"], bool) or not isinstance(days, int | float | None) or (days or 1) <= 0:
-        raise ConfigurationError(f"REWARM[{alias!r}]['HISTORY'] is {days!r}: give a number of days, or None")
+    name = whole["NAME"] or alias
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ConfigurationError(f"REWARM[{alias!r}]['NAME'] is {name!r}: use {NAME.pattern}")
+    for key, unit in ("HISTORY", "days"), ("RELAY_EVERY", "seconds"):
+        if isinstance(one := whole[key], bool) or not isinstance(one, int | float | None) or (one or 1) <= 0:
+            raise ConfigurationError(f"REWARM[{alias!r}][{key!r}] is {one!r}: give a number of {unit}, or None")
     policies = whole["POLICIES"]
     names = ("ttl", *Policies.__annotations__)
     if not isinstance(policies, Mapping) or (wrong := [name for name in policies if name not in names]):
@@ -65,4 +70,8 @@ def _given() -> Mapping[str, Any]:
     given = getattr(settings, "REWARM", {})
     if not isinstance(given, Mapping):
         raise ConfigurationError(f"REWARM is {given!r}: give a dict of dicts, REWARM = {{'default': {{...}}}}")
+    if flat := [key for key in given if key in KNOWN]:
+        raise ConfigurationError(
+            f"REWARM[{flat[0]!r}] is one level too high: REWARM = {{'default': {{{flat[0]!r}: ...}}}}"
+        )
     return given

@@ -48,7 +48,7 @@ def show_(apps: Apps, id: str, as_json: bool) -> None:
     if as_json:
         show.as_json(facts)
     else:
-        lines = {"at": _when(letter.at), "errors": "\n".join(letter.errors)}
+        lines = {"at": _when(letter.at), "errors": "\n".join(letter.errors), "stale": ", ".join(letter.stale)}
         show.facts({name: value for name, value in (facts | lines).items() if value not in (None, "")})
 
 

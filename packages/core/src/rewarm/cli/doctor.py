@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from ..adapter import Finding
+from ..adapter import Capability, Finding
 from ..app import Rewarm
 from ..errors import StoreError
 from ..registry import adapters as installed
@@ -57,13 +57,20 @@ def _named(backend: object) -> str:
 
 
 def _reach(app: Rewarm) -> list[Finding]:
-    """Whether store and ledger answer, and whether tasks are dead."""
+    """Whether store, ledger and queue answer, and whether tasks are dead."""
     runtime = app.runtime
     try:
         ((*letters,),) = runtime.run([Letters(runtime.dead_key)])
         runtime.store.run([])
     except StoreError as error:
         return [Finding("error", f"the store does not answer: {error}", "start it, or mend store= of the application")]
+    found = []
+    if Capability.DEPTH in runtime.adapter.capabilities:
+        try:
+            runtime.adapter.depth()
+        except Exception as error:  # each queue has its own
+            found.append(Finding("error", f"the queue does not answer: {error}", "start it, or mend its address"))
     if letters:
-        return [Finding("warning", f"{len(letters)} tasks are dead", "rewarm dead list")]
-    return []
+        told = "1 task is dead" if len(letters) == 1 else f"{len(letters)} tasks are dead"
+        found.append(Finding("warning", told, "rewarm dead list"))
+    return found
