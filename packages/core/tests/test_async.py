@@ -209,13 +209,14 @@ def test_several_loops_in_turn_and_at_once_use_one_application(store: MemoryStor
 def test_closing_ends_the_loop_thread_and_whoever_waits_for_it() -> None:
     app = Rewarm("shop", adapter="inline")
     started = threading.Event()
+    ended: list[BaseException] = []
+    loops: list[threading.Thread] = []
 
     @app.job(ttl=60, name="never")
     async def never() -> None:
+        loops.append(threading.current_thread())
         started.set()
         await asyncio.Event().wait()
-
-    ended: list[BaseException] = []
 
     def read() -> None:
         try:
@@ -230,7 +231,8 @@ def test_closing_ends_the_loop_thread_and_whoever_waits_for_it() -> None:
     reader.join(20)
     assert not reader.is_alive()
     assert len(ended) == 1
-    assert "rewarm-loop" not in {thread.name for thread in threading.enumerate()}
+    loops[0].join(20)
+    assert not loops[0].is_alive()
     gc.collect()  # a loop left open would warn, and a warning is an error here
 
 

@@ -10,6 +10,7 @@ from .. import checkers
 from ..bed import ARRIVAL, Bed, judge
 from ..journal import History
 from ..plugin import check
+from ..process import Worker
 
 ENDED = ("done", "skipped")  # skipped: killed after the value was stored, and before anybody was told
 MANY = 1000
@@ -44,9 +45,10 @@ def test_load_02(bed: Bed) -> None:
         bed.start(ready=False)
     tokens = bed.tokens(SOME, "slow", 0.01)
     began = time.monotonic()
+    bed.wait(lambda h: checkers.of(h, "done"), ARRIVAL + bed.testbed.boot_seconds, whole=True)
     for _ in range(6):
         _wait_for_more(bed, chance.randrange(5, 30))
-        bed.kill(chance.choice([worker for worker in bed.workers if worker.alive]))
+        bed.kill(chance.choice(_working(bed)))
         bed.start(ready=False)
     history = bed.grown(lambda h: SOME - len(_lost(bed, h, tokens)), SOME, 4 * ARRIVAL + 2 * bed.recovery)
     lost = _lost(bed, history, tokens)
@@ -62,6 +64,13 @@ def _lost(bed: Bed, history: History, tokens: list[str]) -> list[str]:
     if len(untold) > FEW:
         return untold
     return [token for token in untold if bed.app.jobs["slow"].entry(token, 0.01).peek() is None]
+
+
+def _working(bed: Bed) -> list[Worker]:
+    """The workers that have begun to work: who is killed before that holds nothing. All that are alive if none has."""
+    alive = [worker for worker in bed.workers if worker.alive]
+    seen = {pid for event in checkers.of(bed.history, "start") for pid in (event.pid, event.ppid)}
+    return [worker for worker in alive if worker.owns(*seen)] or alive
 
 
 def _wait_for_more(bed: Bed, count: int) -> None:
