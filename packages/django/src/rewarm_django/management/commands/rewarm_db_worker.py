@@ -26,9 +26,12 @@ class Command(db_worker.Command):
 
     def handle(self, **options: Any) -> None:
         DjangoTasksAdapter(options["backend_name"]).attend()
+        super().handle(**options)
+
+    def execute(self, *args: Any, **options: Any) -> Any:
         while True:
             try:
-                return super().handle(**options)
+                return super().execute(*args, **options)  # Django's checks, which ask the database too, and `handle`
             except (OperationalError, InterfaceError) as error:
                 self.stderr.write(f"the database is away, next try in {PAUSE:g} s: {error}")
                 connections.close_all()
