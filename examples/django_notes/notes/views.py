@@ -32,6 +32,7 @@ def show(request: HttpRequest, name: str) -> HttpResponse:
 def told(copy: Copy) -> dict[str, Any]:
     """What the user is told of a copy: how far it is, what was left out, why it failed."""
     report = Receipt(cache, "refresh", copy.task).report()
+    copy.refresh_from_db(fields=["runs", "copied", "gone"])  # only now: of what is done they tell all
     error = report.error.strip().rpartition("\n")[2].partition(": ")[2]  # what it says, without its class
     return {"copy": copy, "status": report.status, "error": error}
 
