@@ -34,7 +34,10 @@ class RecoveringWorker(Worker):
         self.maintenance_interval = min(self.maintenance_interval, self.look)
         self.worker_ttl = min(self.worker_ttl, self.look + WAKES_EARLIER)
         errors = (ConnectionError, TimeoutError, OSError)  # redis-py 5 raises OSError for a refused connection
-        self.connection.set_retry(Retry(ExponentialBackoff(cap=1.0, base=0.05), TRIES, errors))
+        retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), TRIES, errors)
+        pool = self.connection.connection_pool
+        pool.connection_kwargs.update(retry=retry, retry_on_error=list(errors))  # redis-py 5 asks the second one too
+        pool.reset()  # what is connected already was told nothing
 
     def get_heartbeat_ttl(self, job: Job) -> int:
         return int(self.job_monitoring_interval) + self.grace
