@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from redis import Redis
+from redis.exceptions import ConnectionError
 from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 
@@ -123,6 +124,14 @@ def test_a_recovering_worker_looks_more_often_and_leases_for_less(queue: Queue) 
     assert worker.maintenance_interval == worker.job_monitoring_interval == 10
     assert worker.get_heartbeat_ttl(None) == 15  # type: ignore[arg-type]
     assert worker.dequeue_timeout == 10
+
+
+def test_a_recovering_worker_tries_again_what_a_lost_connection_refused(queue: Queue) -> None:
+    queue.connection.ping()  # connected before the worker is made
+    worker = RecoveringWorker([queue], connection=queue.connection)
+    worker.connection.ping()
+    (connection,) = worker.connection.connection_pool._available_connections
+    assert (connection.retry.get_retries(), connection.retry_on_error[0]) == (60, ConnectionError)
 
 
 def test_a_worker_that_is_killed_while_it_cleans_up_keeps_nobody_from_it_for_long(queue: Queue) -> None:
