@@ -110,7 +110,7 @@ class Field(Lab):
         self.setting = replace(self.setting, store=self.setting.store + ROOM)
         self.testbed = self.testbed_class(self.setting)
 
-    def service(self, kind: str) -> Service:
+    def service(self, kind: str | type[Service]) -> Service:
         name = "store" if self.targets else "broker"
         service = super().service(kind)
         self.targets[name] = target = Target(service, name == self.proxied)

@@ -7,7 +7,7 @@ from unittest import mock
 
 import pytest
 
-from rewarm_conformance import bed
+from rewarm_conformance import Missing, bed
 from rewarm_conformance.reference import ReferenceTestbed
 from rewarm_conformance.testbed import Setting
 
@@ -17,14 +17,28 @@ class Refuses(ReferenceTestbed):
         raise OSError("no settings here")
 
 
-def test_a_testbed_that_cannot_be_made_leaves_no_server_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    servers: list[Any] = []
+@pytest.fixture
+def servers(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Those that a lab has started."""
+    started: list[Any] = []
 
     def start() -> Any:
-        servers.append(mock.Mock(url="somewhere"))
-        return servers[-1]
+        started.append(mock.Mock(url="somewhere"))
+        return started[-1]
 
     monkeypatch.setattr(bed, "KINDS", {"redis": start, "directory": start})
+    return started
+
+
+def test_a_testbed_that_cannot_be_made_leaves_no_server_behind(servers: list[Any]) -> None:
     with pytest.raises(OSError, match="no settings here"):
         bed.Lab("tests:Refuses", Refuses)
     assert [server.close.call_count for server in servers] == [1, 1]
+
+
+def test_a_missing_store_leaves_no_broker_behind(servers: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REWARM_REQUIRE_SERVICES", raising=False)
+    monkeypatch.setitem(bed.KINDS, "redis", mock.Mock(side_effect=Missing("no server")))
+    with pytest.raises(pytest.skip.Exception, match="no server"):
+        bed.Lab("tests:Reference", ReferenceTestbed)
+    assert [server.close.call_count for server in servers] == [1]

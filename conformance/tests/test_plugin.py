@@ -13,12 +13,15 @@ pytest_plugins = ["pytester"]
 
 HONEST = """
 import asyncio
+import shutil
+import tempfile
 import time
+from pathlib import Path
 from rewarm import Capability
 from rewarm.adapter import ENTRY
 from rewarm_conformance.mutants.adapters import ForgetsTheTime
 from rewarm_conformance.reference import Consumer, ReferenceAdapter, ReferenceTestbed
-from rewarm_conformance.testbed import Testbed
+from rewarm_conformance import Missing, Service, Testbed
 
 class Undeclared(ReferenceTestbed):
     class adapter_class(ReferenceAdapter):
@@ -66,6 +69,41 @@ class NoWorker(Testbed):
 
 class NoBroker(ReferenceTestbed):
     broker = "kafka"
+
+class Shelf(Service):
+    def __init__(self):
+        self.home = Path(tempfile.mkdtemp())
+        self.url = str(self.home / "here")
+        self.start()
+    def stop(self):
+        Path(self.url).rename(self.home / "away")
+    def start(self):
+        Path(self.url).mkdir()
+        if (self.home / "away").exists():
+            shutil.copytree(self.home / "away", self.url, dirs_exist_ok=True)
+            shutil.rmtree(self.home / "away")
+    def close(self):
+        shutil.rmtree(self.home)
+    def version(self):
+        return "shelf 1.2"
+
+class ForgetfulShelf(Shelf):
+    def start(self):
+        Path(self.url).mkdir()
+        shutil.rmtree(self.home / "away", ignore_errors=True)
+
+class SoldOut(Shelf):
+    def __init__(self):
+        raise Missing("no shelf in the house")
+
+class OwnBroker(ReferenceTestbed):
+    broker = Shelf
+
+class ForgetfulBroker(ReferenceTestbed):
+    broker = ForgetfulShelf
+
+class MissingBroker(ReferenceTestbed):
+    broker = SoldOut
 
 class SlowWithoutDelay(ReferenceTestbed):
     class consumer_class(Consumer):
@@ -118,6 +156,10 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):  # type: 
         ("OneQueue", "DELIVER-10", "fail", 1),
         ("SlowWithoutDelay", "DELIVER-08", "fail", 1),
         ("NoControl", "EAGER-07", "untested", 0),
+        ("OwnBroker", "BROKER-01", "pass", 0),
+        ("OwnBroker", "DELIVER-04", "pass", 0),
+        ("ForgetfulBroker", "BROKER-01", "fail", 1),
+        ("MissingBroker", "SMOKE-01", "untested", 0),
     ],
 )
 def test_verdicts(suite, testbed: str, check: str, expected: str, status: int) -> None:  # type: ignore[no-untyped-def]
@@ -130,6 +172,15 @@ def test_strict_makes_a_missing_control_a_failure(suite) -> None:  # type: ignor
     ended, output, _ = suite("NoControl", "--rewarm-check", "EAGER-07", "--rewarm-strict")
     assert ended == 1
     assert "EAGER-07 is untested" in output
+
+
+def test_a_broker_of_the_authors_own_is_named_and_may_be_required(suite, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    _, _, report = suite("OwnBroker", "--rewarm-check", "SMOKE-01")
+    assert report["versions"]["shelf"] == "1.2"
+    monkeypatch.setenv("REWARM_REQUIRE_SERVICES", "soldout")
+    ended, output, _ = suite("MissingBroker", "--rewarm-check", "SMOKE-01")
+    assert ended == 1
+    assert "no shelf in the house" in output
 
 
 def test_a_failure_prints_all_that_helps(suite) -> None:  # type: ignore[no-untyped-def]
@@ -196,7 +247,7 @@ def test_a_run_that_names_nothing_to_check_says_what_to_name(pytester: pytest.Py
         (("NotThere",), "--rewarm-testbed beds:NotThere"),
         (("Capability",), "is no Testbed class"),
         (("NoWorker",), "--rewarm-testbed beds:NoWorker has no worker"),
-        (("NoBroker",), "broker 'kafka' is none of redis, rabbitmq, postgresql, directory"),
+        (("NoBroker",), "broker 'kafka' is none of redis, rabbitmq, postgresql, directory and no Service class"),
     ],
 )
 def test_mistakes_are_errors(suite, options: tuple[str, ...], told: str) -> None:  # type: ignore[no-untyped-def]

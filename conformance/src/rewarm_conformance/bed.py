@@ -76,11 +76,11 @@ class Lab:
         self.limit: float | None = None  # seconds that an unsupported check may wait
         self.beds: list[Bed] = []
         self.services: list[Service] = []
-        self.broker = self.service(testbed.broker) if testbed.broker else None
-        store = self.service("redis")
-        url = self.broker.url if self.broker else str(self.directory)
-        self.setting = Setting(url=url, store=store.url, directory=str(self.directory))
         try:
+            self.broker = self.service(testbed.broker) if testbed.broker else None
+            store = self.service("redis")
+            url = self.broker.url if self.broker else str(self.directory)
+            self.setting = Setting(url=url, store=store.url, directory=str(self.directory))
             self.testbed = testbed(self.setting)
         except BaseException:
             self.close()  # nobody has the lab yet, and its servers run
@@ -88,12 +88,13 @@ class Lab:
         self.kept: Bed | None = None  # the warm one
         self.smoke: Broken | bool | None = False  # False: not tried yet
 
-    def service(self, kind: str) -> Service:
+    def service(self, kind: str | type[Service]) -> Service:
         """A new server, or a skip with the reason; a failure where it is required."""
+        name, make = (kind, KINDS[kind]) if isinstance(kind, str) else (kind.__name__.lower(), kind)
         try:
-            service = KINDS[kind]()
+            service = make()
         except Missing as error:
-            if self.strict or required(kind):
+            if self.strict or required(name):
                 raise
             pytest.skip(str(error))
         self.services.append(service)
@@ -145,8 +146,8 @@ class Lab:
     def close(self) -> None:
         for bed in self.beds:
             bed.close()
-        for service in self.services:
-            service.close()
+        while self.services:  # each once: this may be called again
+            self.services.pop().close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
 

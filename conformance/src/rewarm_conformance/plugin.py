@@ -20,8 +20,9 @@ from .checkers import Broken
 from .probe import locate
 from .report import Collector
 from .rules import PROFILES, RULES, Rule
+from .services import KINDS, Service
 from .store_rules import STORE_RULES
-from .testbed import BROKERS, Testbed
+from .testbed import Testbed
 from .verdicts import RED, Verdict, verdict
 
 ALL = {**RULES, **STORE_RULES}
@@ -90,8 +91,10 @@ def testbed_class(config: pytest.Config) -> type[Testbed]:
         raise pytest.UsageError(f"--rewarm-testbed {path} is no Testbed class")
     if missing := found.__abstractmethods__:
         raise pytest.UsageError(f"--rewarm-testbed {path} has no {' and no '.join(sorted(missing))}")
-    if found.broker not in (None, *BROKERS):
-        raise pytest.UsageError(f"--rewarm-testbed {path}: broker {found.broker!r} is none of {', '.join(BROKERS)}")
+    if not (found.broker in (None, *KINDS) or (isinstance(found.broker, type) and issubclass(found.broker, Service))):
+        raise pytest.UsageError(
+            f"--rewarm-testbed {path}: broker {found.broker!r} is none of {', '.join(KINDS)} and no Service class"
+        )
     return found
 
 

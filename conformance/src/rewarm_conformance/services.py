@@ -18,22 +18,32 @@ from rewarm.cli.server import Server
 
 
 class Missing(LookupError):
-    """The server's program is not installed."""
+    """The server's program is not installed: raised by a Service's constructor, which then has left nothing behind."""
 
 
 class Service(ABC):
-    """A broker. `stop` is a crash where the server may keep nothing by it; what it was given survives `start`."""
+    """A broker, which runs once it is made: one of `KINDS`, or a class of your own as `Testbed.broker`.
+
+    `url`: where it is, the same all its life; a testbed finds it as `self.url`.
+    """
 
     url: str
 
     @abstractmethod
-    def stop(self) -> None: ...
+    def stop(self) -> None:
+        """Go away at once: a crash, if the server keeps by it what it has taken, and else as it stops."""
+
     @abstractmethod
-    def start(self) -> None: ...
+    def start(self) -> None:
+        """Come back, with all that it had taken. Return when it answers."""
+
     @abstractmethod
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End for good and leave nothing behind, whether it is stopped or not."""
+
     @abstractmethod
-    def version(self) -> str: ...
+    def version(self) -> str:
+        """Name and version, for the report: "valkey 8.1.0"."""
 
 
 class Redis(Service):

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 
 from rewarm import Adapter, Rewarm
 
-BROKERS = ("redis", "rabbitmq", "postgresql", "directory")
+from .services import Service
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,9 @@ class Testbed(ABC):
     What may be set:
 
     name: of the cell in reports; by default the class's own, `celery-redis` for CeleryRedis.
-    broker: the server that the suite starts: one of `BROKERS`; None: the queue needs none that could be stopped
-        (BROKER-* and DELIVER-04 are untested then). `self.url` says where it is.
+    broker: the server that the suite starts: "redis", "rabbitmq", "postgresql", "directory" (for queues in files), or
+        a `Service` of your own that says how it is started and stopped. None: the queue needs none that could be
+        stopped (BROKER-* and DELIVER-04 are untested then). `self.url` says where it is.
     boot_seconds: from spawning a worker to its first payload, at worst.
     redelivery_seconds: the promised bound from a crash to the next run, without further traffic.
     delay_tolerance: the promised lateness of a delayed payload, in seconds.
@@ -83,7 +84,7 @@ class Testbed(ABC):
     __test__ = False  # pytest would collect any class called Test…
 
     name: ClassVar[str] = ""
-    broker: ClassVar[str | None] = "redis"
+    broker: ClassVar[str | type[Service] | None] = "redis"
     boot_seconds: float = 10.0
     redelivery_seconds: float = 10.0
     delay_tolerance: float = 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -109,6 +110,20 @@ def test_a_message_whose_worker_is_gone_is_handed_out_again(server: Server) -> N
 
     work(huey)
     assert receipt.outcome(5) == "done"
+
+
+def test_a_lease_is_renewed_after_an_outage_too(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = AckRedisHuey("renew", url=server.url, lease=0.03).storage
+    renewed, answers = threading.Event(), iter([ConnectionError("away"), ConnectionError("away")])
+
+    def zadd(*_: object, **__: object) -> None:
+        for error in answers:
+            raise error
+        renewed.set()
+
+    monkeypatch.setattr(storage.conn, "zadd", zadd)
+    with storage.renewing(b"message"):
+        assert renewed.wait(10)
 
 
 def test_what_is_due_leaves_the_schedule_for_the_queue(huey: Huey, server: Server) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
+from unittest import mock
 
 import pytest
 from click.testing import CliRunner
@@ -303,13 +304,17 @@ def _until(done: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_a_worker_rescues_from_its_start_and_after_an_outage(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [StoreError("away"), MemoryError("not now")])
+def test_a_worker_rescues_from_its_start_and_after_an_outage(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     price = shop.job()
     shop.queue.loses = True
     price.refresh(1)
     shop.queue.loses, run = False, shop.app.runtime.ledger.run
-    monkeypatch.setattr(shop.app.runtime.ledger, "run", _fails)
-    monkeypatch.setattr(shop.app.runtime.store, "run", _fails)
+    fails = mock.Mock(side_effect=error)
+    monkeypatch.setattr(shop.app.runtime.ledger, "run", fails)
+    monkeypatch.setattr(shop.app.runtime.store, "run", fails)
     shop.queue.attend()  # as the queue's own hook does
     _until(lambda: any(isinstance(event, events.RescueFailed) for event in shop.seen))
     monkeypatch.setattr(shop.app.runtime.ledger, "run", run)
@@ -318,10 +323,6 @@ def test_a_worker_rescues_from_its_start_and_after_an_outage(shop: Shop, monkeyp
     assert [thread.name for thread in threading.enumerate()].count("rewarm-rescue") == 1
     shop.app.close()
     _until(lambda: "rewarm-rescue" not in [thread.name for thread in threading.enumerate()])
-
-
-def _fails(steps: Any) -> Any:
-    raise StoreError("away")
 
 
 def test_a_delivery_starts_the_rescue_of_its_application(shop: Shop) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from huey import RedisHuey
@@ -67,7 +67,8 @@ class AckStorage(RedisStorage):  # type: ignore[misc]  # huey has no types
 
         def beat() -> None:
             while not ended.wait(self.lease / 3):
-                self.conn.zadd(self.inflight_key, {message: time.time() + self.lease}, xx=True)
+                with suppress(Exception):  # Redis may be back at the next beat
+                    self.conn.zadd(self.inflight_key, {message: time.time() + self.lease}, xx=True)
 
         threading.Thread(target=beat, daemon=True).start()
         try:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from . import events
 from .burial import bury_raw
 from .effects import Flow
-from .errors import PayloadError, RewarmError
+from .errors import PayloadError
 from .steps import Drop, Look, Step
 from .stores.base import Backlog, Overdue, Recall, Strike
 from .task import Task, loads
@@ -100,7 +100,7 @@ class Rescuer:
         while not ended.wait(min(EVERY, self._host.patience / 1000)):
             try:
                 self._host.drive(rescue(self._host))
-            except RewarmError as error:  # the outage of a server: the next look may find it back
+            except Exception as error:  # mostly the outage of a server: the next look may find it back
                 self._host.emit(events.RescueFailed(app=self._host.name, error=error))
 
     def close(self) -> None:
