@@ -156,8 +156,6 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):  # type: 
         ("OneQueue", "DELIVER-10", "fail", 1),
         ("SlowWithoutDelay", "DELIVER-08", "fail", 1),
         ("NoControl", "EAGER-07", "untested", 0),
-        ("OwnBroker", "BROKER-01", "pass", 0),
-        ("OwnBroker", "DELIVER-04", "pass", 0),
         ("ForgetfulBroker", "BROKER-01", "fail", 1),
         ("MissingBroker", "SMOKE-01", "untested", 0),
     ],
@@ -174,9 +172,14 @@ def test_strict_makes_a_missing_control_a_failure(suite) -> None:  # type: ignor
     assert "EAGER-07 is untested" in output
 
 
-def test_a_broker_of_the_authors_own_is_named_and_may_be_required(suite, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-    _, _, report = suite("OwnBroker", "--rewarm-check", "SMOKE-01")
+def test_a_broker_of_the_authors_own_is_stopped_and_named(suite) -> None:  # type: ignore[no-untyped-def]
+    ended, output, report = suite("OwnBroker", "--rewarm-check", "BROKER-01", "--rewarm-check", "DELIVER-04")
+    assert ended == 0, output
+    assert [result["verdict"] for result in report["checks"].values()] == ["pass", "pass"]
     assert report["versions"]["shelf"] == "1.2"
+
+
+def test_a_broker_of_the_authors_own_may_be_required(suite, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setenv("REWARM_REQUIRE_SERVICES", "soldout")
     ended, output, _ = suite("MissingBroker", "--rewarm-check", "SMOKE-01")
     assert ended == 1

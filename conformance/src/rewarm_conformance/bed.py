@@ -13,7 +13,7 @@ import time
 import uuid
 import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -223,6 +223,24 @@ class Bed:
         token = "" if isinstance(task, str) else str((task.args or [""])[0])
         self.journal.write("sent", token)
         return self.adapter.enqueue(payload, route=Route(), delay=0.0)
+
+    def post_many(self, tasks: Sequence[tuple[Task, Route]]) -> None:
+        """Give payloads to the queue in one call. A refusal fails the check."""
+        for task, _ in tasks:
+            self.journal.write("sent", str(task.args[0]))
+        try:
+            self.adapter.enqueue_many([(task.dumps(), route) for task, route in tasks])
+        except Exception as error:
+            raise CheckFailed(Broken("the queue takes payloads in one call", repr(error))) from error
+
+    def depths(self, expected: Mapping[str | None, int]) -> list[int | None]:
+        """How many wait in each of these queues; asked until they are as many as expected, or time is over."""
+        deadline = time.monotonic() + self.patience(ARRIVAL)
+        while True:
+            found = [self.adapter.depth(queue) for queue in expected]
+            if found == [*expected.values()] or time.monotonic() > deadline:
+                return found
+            time.sleep(0.05)
 
     def cancel(self, task: Task) -> None:
         """Ask that a task not run."""

@@ -44,7 +44,7 @@ Stores are proved the same way: `rewarm-conformance --store my_pkg:make_store`, 
 TITLES = {
     "core": "Core: every queue",
     "durable": "Durable: nothing is lost by a crash",
-    "full": "Full: order and load",
+    "full": "Full: depth, order and load",
 }
 
 

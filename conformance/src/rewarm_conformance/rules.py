@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rewarm import Capability
 
 DELAY, REDELIVERY = Capability.DELAY, Capability.REDELIVERY
-PERSISTENCE, PRIORITY = Capability.PERSISTENCE, Capability.PRIORITY
+PERSISTENCE, PRIORITY, DEPTH = Capability.PERSISTENCE, Capability.PRIORITY, Capability.DEPTH
 
 PROFILES = ("core", "durable", "full")
 """Each contains those before it."""
@@ -65,6 +65,8 @@ CORE = _rules(
      "`route.queue` is not passed on; the worker consumes all queues; the testbed's `worker` ignores `queue`"),
     ("DELIVER-11", "A job may enqueue further tasks from inside a worker.",
      "the worker's client cannot send; a connection crosses a fork"),
+    ("DELIVER-12", "Payloads sent in one call all run, each once and by a worker of its queue.",
+     "`enqueue_many` leaves out what `enqueue` sets, or sends all to one queue; BULK without one of the adapter's own"),
     ("PAYLOAD-01", "JSON values arrive equal: nested, Unicode, 2**63, null, 64 KB.",
      "the payload is decoded and encoded again on its way; the broker limits its size"),
     ("PAYLOAD-02", "Unknown payload fields are carried through a retry.",
@@ -162,6 +164,8 @@ DURABLE = _rules(
 
 FULL = _rules(
     "full",
+    ("DEPTH-01", "The depth of a queue is the number of payloads that wait in it.",
+     "`depth` ignores its argument; it counts what runs or is not due, too", (DEPTH,)),
     ("ORDER-01", "A higher priority runs before a lower one that was queued earlier.",
      "`route.priority` is not passed on; the scale is inverted; the worker fetches too far ahead", (PRIORITY,)),
     ("LOAD-01", "Of 1,000 payloads on 4 workers none is lost and none doubled.",

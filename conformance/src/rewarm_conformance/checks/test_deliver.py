@@ -3,7 +3,7 @@
 import math
 import time
 
-from rewarm import EnqueueError, Route
+from rewarm import Adapter, Capability, EnqueueError, Route
 
 from .. import checkers
 from ..bed import ARRIVAL, QUIET, Bed, Lab, judge, new_token, without
@@ -167,3 +167,28 @@ def test_deliver_11(warm: Bed) -> None:
     parent = warm.send("spawns", 3).token
     children = [f"{parent}.{number}" for number in range(3)]
     judge(checkers.ran_once(warm.finished(parent, *children), [parent, *children]))
+
+
+@check("DELIVER-12")
+def test_deliver_12(bed: Bed) -> None:
+    other = f"{bed.namespace}-other"
+    workers = [bed.start(), bed.start(other, ready=False)]
+    judge(bed.ready(queue=other))
+    tasks = [bed.task("ok", new_token()) for _ in range(6)]
+    bed.post_many([(task, Route(queue)) for task, queue in zip(tasks, 3 * (None, other), strict=True)])
+    tokens = [task.args[0] for task in tasks]
+    bed.finished(*tokens)
+    history = bed.quiet(lambda h: checkers.at_most(h, tokens))
+    strays = [
+        token
+        for worker, names in zip(workers, (tokens[::2], tokens[1::2]), strict=True)
+        for token in names
+        if not all(worker.owns(one.pid, one.ppid) for one in checkers.of(history, "start", token))
+    ]
+    bulk = Capability.BULK in bed.adapter.capabilities
+    own = type(bed.adapter).enqueue_many is not Adapter.enqueue_many
+    judge(
+        checkers.ran_once(history, tokens),
+        checkers.holds(not strays, "each runs by a worker of its queue", f"{len(strays)} of 6 ran by another"),
+        checkers.same("BULK, with an `enqueue_many` of the adapter's own", own, bulk),
+    )

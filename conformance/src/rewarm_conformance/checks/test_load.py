@@ -1,4 +1,4 @@
-"""ORDER and LOAD: priorities, many payloads, and random kills."""
+"""DEPTH, ORDER and LOAD: how many wait, priorities, many payloads, and random kills."""
 
 import random
 import secrets
@@ -16,6 +16,21 @@ ENDED = ("done", "skipped")  # skipped: killed after the value was stored, and b
 MANY = 1000
 SOME = 200
 FEW = 5
+
+
+@check("DEPTH-01")
+def test_depth_01(bed: Bed) -> None:
+    other = f"{bed.namespace}-other"
+    here, there = bed.tokens(3), bed.tokens(2, route=Route(other))
+    waiting = bed.depths({None: 3, other: 2})
+    bed.start(ready=False)
+    history = bed.started(*here, seconds=ARRIVAL + bed.testbed.boot_seconds)
+    judge(
+        checkers.same("payloads that wait, and in another queue", [3, 2], waiting),
+        checkers.ran_once(history, here),
+        checkers.never_started(history, there),
+        checkers.same("payloads that wait when all have run", [0], bed.depths({None: 0})),
+    )
 
 
 @check("ORDER-01")

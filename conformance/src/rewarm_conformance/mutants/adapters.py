@@ -7,11 +7,11 @@ import json
 import re
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from rewarm import Rewarm, Route
+from rewarm import Capability, Rewarm, Route
 from rewarm.adapter import ENTRY
 from rewarm.errors import TaskDead
 from rewarm.task import WIRE
@@ -75,6 +75,23 @@ class SendsTwice(ReferenceTestbed):
         def enqueue(self, payload: str, *, route: Route, delay: float) -> str:
             super().enqueue(payload, route=route, delay=delay)
             return super().enqueue(payload, route=route, delay=delay)
+
+
+@breaks("DELIVER-12", "3 of 6 ran by another")
+class OneQueueForAll(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        capabilities = ReferenceAdapter.capabilities | {Capability.BULK}
+
+        def enqueue_many(self, payloads: Sequence[tuple[str, Route]]) -> None:
+            for payload, _ in payloads:
+                self.enqueue(payload, route=Route(), delay=0.0)
+
+
+@breaks("DEPTH-01", r"\[3, 3\]")
+class CountsOneQueue(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        def depth(self, queue: str | None = None) -> int:
+            return super().depth()
 
 
 @breaks("DELIVER-03", "1 different ids")

@@ -29,7 +29,7 @@ Q_CLUSTER = {
     "workers": 1,
     "timeout": 7,
     "retry": 8,
-    "poll": 0.05,
+    "poll": 0.2,
     "guard_cycle": 0.2,
     "catch_up": False,
     "log_level": "WARNING",
