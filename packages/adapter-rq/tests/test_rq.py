@@ -94,6 +94,13 @@ def test_many_are_sent_at_once_with_the_same_promises(queue: Queue, server: Serv
     assert {(job.timeout, job.retries_left, job.result_ttl) for job in jobs} == {(77, 5, 60)}
 
 
+def test_a_route_may_change_the_options_of_those_sent_at_once_too(queue: Queue, server: Server) -> None:
+    route = Route(options={"job_timeout": 5, "failure_ttl": 60})
+    RQAdapter(queue).enqueue_many([("payload", route), ("payload", Route())])
+
+    assert [(job.timeout, job.failure_ttl) for job in queue.get_jobs()] == [(5, 60), (3600, 7 * 86_400)]
+
+
 def test_a_delay_is_rounded_up_to_whole_seconds(queue: Queue) -> None:
     before = time.time()
     id = RQAdapter(queue).enqueue("payload", route=Route(), delay=1.2)

@@ -67,15 +67,14 @@ class RQAdapter(Adapter):
         return str(job.id) if job else None  # a django-rq queue that waits for the commit has no job yet
 
     def enqueue_many(self, payloads: Sequence[tuple[str, Route]]) -> None:
-        given = {"timeout": self.options["job_timeout"], **self.options}
-        del given["job_timeout"]
         for name in {route.queue for _, route in payloads}:
-            jobs = [
-                Queue.prepare_data(PATH, (payload,), **given, **route.options)
-                for payload, route in payloads
-                if route.queue == name
-            ]
+            jobs = [self._prepared(payload, route) for payload, route in payloads if route.queue == name]
             self.named(name).enqueue_many(jobs)
+
+    def _prepared(self, payload: str, route: Route) -> Any:
+        options = {**self.options, **route.options}
+        options["timeout"] = options.pop("job_timeout")  # RQ's other name for it
+        return Queue.prepare_data(PATH, (payload,), **options)
 
     def depth(self, queue: str | None = None) -> int:
         """Payloads that wait and are due."""
