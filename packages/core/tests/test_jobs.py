@@ -300,6 +300,9 @@ def test_star_arguments_are_one_list_and_one_dict(app: Rewarm) -> None:
 
 def test_what_cannot_travel_is_refused_at_the_call(app: Rewarm) -> None:
     job = app.job(ttl=60)(plain)
+    keyed = app.job(ttl=60, name="keyed", key=lambda n: "the same")(lambda n: 1)
+    with pytest.raises(ArgumentError, match="argument 'n'"):
+        keyed(object())
     with pytest.raises(ArgumentError, match="argument 'n'"):
         job(object())  # type: ignore[arg-type]
 

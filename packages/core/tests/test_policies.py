@@ -15,6 +15,7 @@ from rewarm import ArgumentError, ConfigurationError, Retry, Rewarm, SerializeEr
 from rewarm.freshness import Packed, close_writing, open_writing
 from rewarm.policies import DEFAULTS
 from rewarm.steps import Look
+from rewarm.stores import MemoryStore
 from rewarm.testing import capture, drain, inline, travel
 
 
@@ -44,6 +45,24 @@ def source() -> Counted:
 
 def make(app: Rewarm, source: Any, **policies: Any) -> Any:
     return app.job(name="job", **{"ttl": 60, **policies})(source)
+
+
+@pytest.mark.parametrize(
+    "ttl", [7 * 86_400, lambda value: 7 * 86_400, lambda n: 7 * 86_400], ids=["fixed", "by value", "by argument"]
+)
+@pytest.mark.parametrize("verb", ["get", "set", "writing"])
+def test_the_stamp_of_a_tag_lives_as_long_as_the_entry(source: Counted, ttl: Any, verb: str) -> None:
+    store = MemoryStore()
+    job = make(Rewarm("shop", store=store), source, ttl=ttl, tags=["all"], stale_while_revalidate=0)
+    if verb == "get":
+        job(1)
+    elif verb == "set":
+        job.entry(1).set(0)
+    else:
+        with job.entry(1).writing() as entry:
+            entry.set(0)
+    store.advance(6 * 86_400)
+    assert job.read(1).state is State.HIT
 
 
 # --- checked at decoration

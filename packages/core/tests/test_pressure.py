@@ -329,6 +329,31 @@ def test_a_payload_beyond_the_limits_is_buried(app: Rewarm, payload: Callable[[]
     assert len(letter.payload) <= 65_536
 
 
+def test_what_is_too_long_for_a_payload_is_served_and_told_and_takes_no_place(app: Rewarm) -> None:
+    seen: list[events.Event] = []
+    app.listen(seen.append)
+    job = app.job(ttl=60, name="long")(len)
+    text = "x" * (LONGEST + 1)
+    assert job(text) == len(text)
+    job.invalidate(text)
+    for _ in range(2):
+        found = job.read(text)
+        assert (found.state, found.value, found.refreshing) == (State.STALE, len(text), False)
+    errors = [event.error for event in seen if isinstance(event, events.LoadFailed)]
+    assert [type(error) for error in errors] == [ArgumentError] * 2
+    with pytest.raises(ArgumentError, match="pass an id"):
+        job.refresh(text)
+    assert job.reload(text) == len(text)
+
+
+def test_a_route_that_is_none_gives_the_place_back(app: Rewarm, source: Source) -> None:
+    job = make(app, source)
+    job(1)
+    with pytest.raises(TypeError):
+        job.entry(1).refresh(route={"prio": "high"})
+    assert job.entry(1).refresh().outcome(5) is Outcome.DONE
+
+
 # --- secrets
 
 

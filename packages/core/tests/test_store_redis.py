@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -428,6 +429,17 @@ def test_errors_do_not_tell_the_password() -> None:
         one(store, Look("k"))
     assert "secret" not in f"{caught.value} {store!r}"
     assert isinstance(caught.value.__cause__, redis.ConnectionError)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_loops_that_are_closed_leave_no_connections(private_server: Private) -> None:
+    server = private_server()
+    store = RedisStore(server.url)
+    for _ in range(20):
+        asyncio.run(async_look(store))
+    gc.collect()  # as it does now and then
+    assert server.call("CLIENT LIST").count(b"id=") <= 3  # the last loop's, and the one that asks
+    store.close()
 
 
 @pytest.mark.parametrize("url", ["redis+cluster://127.0.0.1:1", "redis+sentinel://127.0.0.1:1/shop", "unix:///none"])

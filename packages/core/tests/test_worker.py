@@ -31,7 +31,8 @@ from rewarm import (
 )
 from rewarm.cli.server import Server
 from rewarm.freshness import Load
-from rewarm.steps import Commit, Look
+from rewarm.job import FunctionJob
+from rewarm.steps import Commit, Look, Mark
 from rewarm.stores import MemoryStore, Store
 from rewarm.stores.base import Settle, Start
 from rewarm.stores.redis import RedisStore
@@ -242,6 +243,20 @@ def test_what_another_release_sent_is_retried_before_it_is_dead(shop: Shop, chan
     assert told in letter.reason
     assert json.loads(letter.payload)["colour"] == "kept"
     assert shop.loads == 0
+
+
+@pytest.mark.parametrize("keys", [(), ["its own key, of many bytes"]], ids=["unsigned", "signed"])
+def test_a_task_of_another_application_is_sent_on_as_it_came_whoever_signed_it(store: Any, keys: Any) -> None:
+    other = Rewarm("other", store=store, adapter=Held(), signing_keys=keys)
+    other.add(FunctionJob(len, "length", {"ttl": 60})).entry("").refresh()
+    sent = other.settings.adapter.wire()  # type: ignore[attr-defined]
+    shop = Shop(store, signing_keys=["the keys of this application"])
+    assert shop.app.run(json.dumps(sent)) is Outcome.RETRIED
+    again = shop.queue.wire()
+    assert (again["attempt"], again.get("sig"), again["app"]) == (2, sent.get("sig"), "other")
+    assert shop.app.run(json.dumps({**sent, "app": "shop"})) is Outcome.DEAD
+    shop.app.close()
+    other.close()
 
 
 def test_a_task_that_waited_for_its_job_runs_once_the_job_is_there(shop: Shop) -> None:
@@ -523,6 +538,21 @@ def test_a_dead_invalidation_is_retried_as_the_same_task(shop: Shop) -> None:
     assert receipt.status() == "done"
 
 
+def test_a_letter_stays_where_its_job_is_not_known(shop: Shop) -> None:
+    shop.answer = fails(ValueError("bad"))
+    price = shop.job()
+    price.refresh(1)
+    shop.run()
+    (letter,) = shop.app.dead.list()
+    del shop.app.jobs["price"]
+    with pytest.raises(ConfigurationError, match="no job 'price': import the module"):
+        shop.app.dead.retry(letter.id)
+    assert shop.app.dead.list() == [letter]
+    shop.app.jobs["price"] = price
+    shop.app.dead.retry(letter.id)
+    assert shop.run() is Outcome.DONE
+
+
 def test_a_letter_stays_if_the_queue_refuses_its_retry(shop: Shop) -> None:
     shop.answer = fails(ValueError("bad"))
     shop.job().refresh(1)
@@ -763,6 +793,36 @@ def test_an_invalidate_task_queues_the_refreshes_it_carries(shop: Shop) -> None:
     assert [json.loads(payload)["kind"] for payload, _ in shop.queue.sent] == ["refresh", "refresh"]
     assert [shop.app.run(payload) for payload, _ in tuple(shop.queue.sent)] == [Outcome.DONE, Outcome.DONE]
     assert {price.peek(item).state for item in (1, 2)} == {"HIT"}
+
+
+def test_a_fence_that_the_store_did_not_take_goes_up_with_the_next_delivery() -> None:
+    store = Failing(MemoryStore())
+    shop = Shop(store, ledger=MemoryStore())
+    price = shop.job()
+    price(1)
+    receipt = price.entry(1).invalidate(fence="task")
+    store.away = lambda steps: any(isinstance(step, Mark) for step in steps)
+    assert shop.run() is Outcome.DEFERRED
+    store.away = lambda steps: False
+    shop.app.travelled += 60
+    assert shop.run() is Outcome.DONE
+    assert (price.peek(1).state, receipt.status()) == ("STALE", "done")
+
+
+@pytest.mark.parametrize("kind", ["refresh", "invalidate", "sweep"])
+def test_an_outage_of_the_store_alone_is_no_delivery_that_killed_its_worker(kind: str) -> None:
+    store = Failing(MemoryStore())
+    shop = Shop(store, ledger=MemoryStore())
+    price = shop.job(timeout=3600)
+    verbs = {"refresh": price.entry(1).refresh, "sweep": price.sweep}
+    verbs.get(kind, lambda: price.entry(1).invalidate(fence="task"))()
+    store.away = lambda steps: True
+    for _ in range(2 * DELIVERIES):
+        assert shop.run() is Outcome.DEFERRED
+        shop.app.travelled += 31
+    store.away = lambda steps: False
+    assert shop.run() is Outcome.DONE
+    assert shop.app.dead.list() == []
 
 
 def test_refreshes_that_an_outage_kept_from_being_queued_are_queued_by_the_next_delivery() -> None:

@@ -12,7 +12,7 @@ from .errors import ConfigurationError
 from .receipt import Receipt
 from .sending import journal_id
 from .stores.base import Clear, Exhume, Forget, Letter, Letters
-from .task import loads
+from .task import VERSION, loads
 from .worker import Resend
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ class DeadLetters:
         """Queue the task again: the same identity, a new attempt budget. The letter stays if the queue refuses, and if
         the task has died once more meanwhile.
 
-        Raises ConfigurationError (no such letter), PayloadError (it cannot be read), EnqueueError.
+        Raises ConfigurationError (no such letter, or no such job in this process), PayloadError (it cannot be read),
+        EnqueueError.
         """
         receipt: Receipt = self._app.runtime.drive(self._retrying(*self._shown(id)))
         return receipt
@@ -85,6 +86,8 @@ class DeadLetters:
     def _retrying(self, letter: DeadLetter, text: str) -> Flow[Receipt]:
         runtime = self._app.runtime
         task = replace(loads(letter.payload, runtime.signing_keys), attempt=1, due=None)
+        if task.kind == "refresh" and task.v <= VERSION and (problem := runtime.stray(task)):
+            raise ConfigurationError(f"{problem}: import the module that has it; the letter is kept")
         receipt = Receipt(self._app, task.kind, task.id)
         yield [Forget(runtime.record(name)) for name in dict.fromkeys((journal_id(task), task.id))]
         if task.kind == "refresh" and not runtime.stray(task):  # its place was given up with it: it needs a new one

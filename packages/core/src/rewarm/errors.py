@@ -30,7 +30,12 @@ class PayloadError(RewarmError, ValueError):
 
 
 class StoreError(RewarmError, ConnectionError):
-    """The store could not be reached, or refused a step."""
+    """The store could not be reached, or refused a step.
+
+    `answered`: what earlier steps of the batch came to, where it went to two servers.
+    """
+
+    answered: tuple[object, ...] = ()
 
 
 class EnqueueError(RewarmError, ConnectionError):

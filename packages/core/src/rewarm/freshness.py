@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from .effects import Flow, Load, Loaded, Packed, Send, Target, Wait
-from .errors import EnqueueError, StoreError, Throttled
+from .errors import EnqueueError, NotAcknowledged, StoreError, TaskDead, Throttled
 from .steps import (
     NO_SEAL,
     Acquire,
@@ -191,7 +191,7 @@ def load(t: Target, grant: Grant, stamps: Sequence[bytes], rider: Rider = NOBODY
     if packed is not None:
         seal = seal_of(t.stamps, stamps)
         assert seal is not None, "captured stamps are never missing"
-        steps = [Commit(t.key, grant.born, grant.n, seal, *packed, got.ms), *rider.last()]
+        steps = [Commit(t.key, grant.born, grant.n, seal, *packed, got.ms), *kept(t, packed), *rider.last()]
     elif got.error is not None:
         t.failed(got.error)
         hold, marks = rider.failed(got.error)
@@ -210,6 +210,11 @@ def load(t: Target, grant: Grant, stamps: Sequence[bytes], rider: Rider = NOBODY
     if got.stored != "raised":
         t.loaded(got)
     return got
+
+
+def kept(t: Target, packed: Packed) -> list[Step]:
+    """Let the stamps outlive an entry that lives longer than could be known when they were captured."""
+    return [Capture(t.stamps, packed.hard)] if packed.hard > t.stamp_ttl else []
 
 
 def nudge(t: Target, seen: Seen) -> Flow[bool]:
@@ -239,17 +244,21 @@ def requeue(t: Target) -> Flow[None]:
 
 
 def send(t: Target, message: Send, on_error: str) -> Flow[bool]:
-    """Hand the place's refresh to the queue; where the queue refuses, the place is given up, by policy."""
+    """Hand the place's refresh to the queue; where it is refused, the place is given up, by policy."""
     try:
         yield message
         return True
-    except EnqueueError:
+    except (TaskDead, NotAcknowledged, StoreError):  # eager: it has run
+        raise
+    except Exception as error:  # of the queue; or the arguments cannot travel
         if on_error == "inline":
             yield from refresh(t, message.born, message.q)
             return False
         yield [Drop(t.key, message.born, message.q)]
         if on_error == "raise":
             raise
+        if not isinstance(error, EnqueueError):  # which has an event of its own
+            t.failed(error)
         return False
 
 
@@ -339,7 +348,7 @@ def close_writing(t: Target, grant: Grant, stamps: Sequence[bytes], packed: Pack
     if packed is not None:
         seal = seal_of(t.stamps, stamps)
         assert seal is not None, "captured stamps are never missing"
-        (verdict,) = yield [Commit(t.key, grant.born, grant.n, seal, *packed, 0)]
+        verdict, *_ = yield [Commit(t.key, grant.born, grant.n, seal, *packed, 0), *kept(t, packed)]
         if verdict == "ok":
             return
     yield [Mark(t.key)]

@@ -34,6 +34,11 @@ class Asked(NamedTuple):
     route: Any = None
     must: bool = True
 
+    @property
+    def special(self) -> bool:
+        """It cannot be one of many in a task."""
+        return bool(self.delay or self.route)
+
 
 class Gathered:
     """Work that has not been sent yet. Duplicates are merged."""
@@ -90,13 +95,13 @@ class Gathered:
             yield from freshness.invalidate(names["keys"], self.app.runtime.stamps(names["tags"], names["jobs"]))
             named = {kind: tuple(some) for kind, some in names.items()}
             self.app.emit(events.Invalidated(app=self.app.name, **named))
-        plain = {one.target.key: one for one in self.asked if not (one.delay or one.route)}
+        plain = {one.target.key: one for one in self.asked if not one.special}
         if self.later:
             yield from self.send(list(self.later), list(plain.values()), self.fenced)
         elif plain:
             yield from self.rewarm(list(plain.values()))
         for one in self.asked:
-            if one.delay or one.route:
+            if one.special:
                 one.receipt._took(one.target, (yield from freshness.queue(one.target, one.delay, one.route)))
         for task in self.sweeps:
             yield Resend(task, 0.0)
@@ -106,7 +111,7 @@ class Gathered:
 
     def rewarm(self, plain: list[Asked]) -> Flow[None]:
         """Queue the refreshes: one as itself, many as one task that queues them."""
-        receipts = [one.receipt for one in self.asked if not (one.delay or one.route)]
+        receipts = [one.receipt for one in self.asked if not one.special]
         policy = "raise" if any(one.must for one in plain) else self.app.settings.on_enqueue_error
         if len(plain) == 1:
             place = yield from freshness.queue(plain[0].target, 0, None, policy)

@@ -281,6 +281,8 @@ class BoundJob(Generic[P, R]):
             if unknown := [name for name in changed if name not in self.signature.names]:
                 raise ArgumentError(f"{self.name}(): normalize changed {unknown[0]!r}, which is no argument of the job")
             values = tuple({**self.signature.mapping(values), **changed}.values())
+        if not self._plain_key:  # whose key is made of the encoded arguments; a worker will need them either way
+            self.signature.encode(values)
         return Target(self, values)
 
     def _templates(self, policy: str) -> Templates:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from hashlib import blake2b
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import uuid4
 
@@ -57,24 +58,25 @@ class Runtime:
     def run(self, steps: Sequence[Step]) -> list[Any]:
         if self.one_server:  # one round trip carries the steps of both
             return self.store.run(steps)
-        groups, order = self._split(steps)
-        answers = [iter(backend.run(part) if part else ()) for backend, part in groups]
-        return [next(answers[which]) for which in order]
+        answers: list[Any] = []
+        for backend, part in self._split(steps):
+            with _answered(answers):
+                answers += backend.run(part)
+        return answers
 
     async def arun(self, steps: Sequence[Step]) -> list[Any]:
         if self.one_server:
             return await self.store.arun(steps)
-        groups, order = self._split(steps)
-        answers = [iter(await backend.arun(part) if part else ()) for backend, part in groups]
-        return [next(answers[which]) for which in order]
+        answers: list[Any] = []
+        for backend, part in self._split(steps):
+            with _answered(answers):
+                answers += await backend.arun(part)
+        return answers
 
-    def _split(self, steps: Sequence[Step]) -> tuple[list[tuple[Backend, list[Step]]], list[int]]:
-        """A batch for two servers: the ledger's first, so that a delivery is counted before its load can begin."""
-        order = [0 if isinstance(step, LEDGER_STEPS) else 1 for step in steps]
-        parts: tuple[list[Step], list[Step]] = ([], [])
-        for which, step in zip(order, steps, strict=True):
-            parts[which].append(step)
-        return [(self.ledger, parts[0]), (self.store, parts[1])], order
+    def _split(self, steps: Sequence[Step]) -> Iterator[tuple[Backend, list[Step]]]:
+        """A batch for two servers, in its order: a task is done for the ledger only once the store has done it."""
+        for ours, part in groupby(steps, lambda step: isinstance(step, LEDGER_STEPS)):
+            yield (self.ledger if ours else self.store), list(part)
 
     # --- effects
 
@@ -332,6 +334,16 @@ class Runtime:
 def task_id(key: str, born: bytes, q: int) -> str:
     """A refresh's id follows from its entry, incarnation and place: every copy of the task has it."""
     return blake2b(b"%b\0%b\0%d" % (key.encode(), born, q), digest_size=16).hexdigest()
+
+
+@contextmanager
+def _answered(answers: list[Any]) -> Iterator[None]:
+    """Let an error tell what the other server had answered before."""
+    try:
+        yield
+    except StoreError as error:
+        error.answered = tuple(answers)
+        raise
 
 
 def pause(effect: Wait) -> float:

@@ -74,14 +74,14 @@ class Sender:
     def repost(self, task: Task) -> None:
         """Hand over a task that is in the journal. Raises EnqueueError."""
         try:
-            self._host.adapter.enqueue(task.dumps(self._host.signing_keys), route=task.route, delay=0.0)
+            self._host.adapter.enqueue(self._signed(task), route=task.route, delay=0.0)
         except Exception as error:
             raise self._refused(task, error) from error
 
     async def arepost(self, task: Task) -> None:
         """`repost` on the running event loop."""
         try:
-            await self._post(task.dumps(self._host.signing_keys), task, 0.0)
+            await self._post(self._signed(task), task, 0.0)
         except Exception as error:
             raise self._refused(task, error) from error
 
@@ -91,6 +91,10 @@ class Sender:
         else:  # a queue's client may block on its socket
             await self._host.app.in_thread(self._host.adapter.enqueue, payload, route=task.route, delay=hop)
 
+    def _signed(self, task: Task) -> str:
+        """The payload; a stray of another application is sent on as it came."""
+        return task.dumps(self._host.signing_keys if task.app == self._host.name else ())
+
     def _ready(self, task: Task, delay: float) -> tuple[str, float | None, Enter | None]:
         """The payload; how far its next hop goes, None if it is left to the journal; what the journal is told."""
         hop, patience = max(0.0, delay), self._host.patience
@@ -98,7 +102,7 @@ class Sender:
         if hop and not (can_delay or patience):
             error = EnqueueError(f"queue {self._host.adapter.name!r} cannot delay, and a task must not run early")
             raise self._refused(task, error)
-        payload = task.dumps(self._host.signing_keys)
+        payload = self._signed(task)
         waits = bool(hop) and not can_delay
         enter = None
         if patience:

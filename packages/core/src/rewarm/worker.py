@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import suppress
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +21,7 @@ from .freshness import Rider
 from .retry import Retry
 from .sending import journal_id
 from .steps import Bump, Drop, Mark, Step
-from .stores.base import Recall, Resolve, Settle, Start, Started, Strike, Verdict
+from .stores.base import Extend, Recall, Resolve, Settle, Start, Started, Strike, Verdict
 from .task import VERSION, Task, loads
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Pace(NamedTuple):
 def deliver(host: Runtime, payload: str, *, eager: bool = False) -> Flow[Ended]:
     """One delivery of a payload. Raises only NotAcknowledged."""
     try:
-        task = loads(payload, host.signing_keys)
+        task = _read(host, payload)
     except PayloadError as error:
         yield from bury_raw(host, payload, error)
         return Ended(Outcome.DEAD, str(error), error)
@@ -93,13 +94,24 @@ def deliver(host: Runtime, payload: str, *, eager: bool = False) -> Flow[Ended]:
     return ended
 
 
+def _read(host: Runtime, payload: str) -> Task:
+    """The task. One of another application is a stray: whether it is signed well is for that one to say."""
+    try:
+        return loads(payload, host.signing_keys)
+    except PayloadError:
+        with suppress(PayloadError):
+            if (task := loads(payload)).app != host.name:
+                return task
+        raise
+
+
 class Delivery(Rider):
     """One delivery of one task; rides in its load's round trips to keep the ledger."""
 
     def __init__(self, host: Runtime, task: Task, eager: bool) -> None:
         self.host, self.task, self.eager = host, task, eager
         self.record, self.whole = host.record(journal_id(task)), host.record(task.id)
-        self.barred = Started(Verdict.GO)
+        self.barred, self.counted = Started(Verdict.GO), False
         self.pause: float | None = None  # before the next attempt
         self.asked = False  # `pause` is decided, and the ledger knows
 
@@ -122,6 +134,10 @@ class Delivery(Rider):
             with self.host.holding(self.record, CLAIM):
                 return (yield from (self._sweep() if task.kind == "sweep" else self._invalidate()))
         except StoreError as error:
+            if self.counted or any(isinstance(one, Started) and one.verdict is Verdict.GO for one in error.answered):
+                claim = [] if task.kind == "refresh" else [Extend(self.record, 0)]
+                with suppress(StoreError):  # an outage costs no delivery, and holds no claim
+                    yield [*self._settle(Outcome.DEFERRED), *claim]
             return (yield from self._later(random.uniform(*OUTAGE), f"the store is away: {error}"))
         except NotAcknowledged:
             raise
@@ -211,9 +227,10 @@ class Delivery(Rider):
 
     def admits(self, answers: list[Any]) -> bool:
         self.barred = answers[0]
-        if self.barred.verdict is Verdict.GO:
+        self.counted = self.barred.verdict is Verdict.GO
+        if self.counted:
             self.host.emit(events.TaskStarted(app=self.host.name, task=self.task))
-        return self.barred.verdict is Verdict.GO
+        return self.counted
 
     def last(self) -> list[Step]:
         return self._settle(Outcome.DONE)

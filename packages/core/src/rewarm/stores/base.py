@@ -95,7 +95,7 @@ class Settle(NamedTuple):
 
 
 class Extend(NamedTuple):
-    """-> bool. A long-running task keeps its claim for `lease` more milliseconds."""
+    """-> bool. A long-running task keeps its claim for `lease` more milliseconds; 0 gives it up."""
 
     task: str
     lease: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..steps import Step
-from .base import Start
+from .base import Extend, Start
 
 _MILLISECONDS = (1, 2**50)
 _NUMBER = (0, 2**32)
@@ -27,7 +27,7 @@ class _Checks(dict[type, tuple[tuple[int, str, int, int], ...]]):
     """Of each kind of step: position, name and range of the fields that have limits."""
 
     def __missing__(self, kind: type) -> tuple[tuple[int, str, int, int], ...]:
-        ranges = _RANGES | ({"lease": (0, 2**50)} if kind is Start else {})  # 0: count, but claim nothing
+        ranges = _RANGES | ({"lease": (0, 2**50)} if kind in (Start, Extend) else {})  # 0: claim nothing
         fields: tuple[str, ...] = getattr(kind, "_fields", ())
         self[kind] = tuple((at, name, *ranges[name]) for at, name in enumerate(fields) if name in ranges)
         return self[kind]

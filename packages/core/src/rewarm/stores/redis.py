@@ -105,6 +105,8 @@ class RedisStore(Store, Ledger):
         link = self._alinks.get(loop)
         if link is None:
             assert self._endpoint.alink is not None
+            for closed in [other for other in list(self._alinks) if other.is_closed()]:
+                self._alinks.pop(closed, None)  # its connections hold the loop, so it would never go by itself
             link = self._alinks[loop] = self._endpoint.alink()
         return link
 
