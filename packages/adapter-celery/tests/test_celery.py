@@ -8,7 +8,7 @@ from importlib.metadata import requires
 import pytest
 from celery import Celery
 
-from rewarm import Capability, ConfigurationError, Rewarm
+from rewarm import Capability, ConfigurationError, Rewarm, Route
 from rewarm.cli.server import Server
 from rewarm_celery import CeleryAdapter
 from rewarm_celery.transport import Channel
@@ -57,6 +57,12 @@ def test_tasks_go_to_the_default_queue_or_to_the_one_that_a_route_names(server: 
 
     assert app.settings.adapter.depth() == app.settings.adapter.depth("routes-low") == 1
     assert app.settings.adapter.depth("routes-empty") == 0
+
+
+def test_a_routes_options_replace_the_adapters_own(server: Server) -> None:
+    app = app_on(celery_on(server.url, "options"), server)
+    app.jobs["double"].entry(1).refresh(route=Route(options={"retry": False, "ignore_result": False}))
+    assert app.settings.adapter.depth() == 1
 
 
 def test_several_applications_share_a_celery(server: Server) -> None:

@@ -115,7 +115,10 @@ class CeleryAdapter(Adapter):
         return LEVELS.get(self.transport, {})
 
     def enqueue(self, payload: str, *, route: Route, delay: float) -> str:
-        options: dict[str, Any] = {"retry_policy": {"max_retries": 2, "interval_start": 0.0, "interval_step": 0.2}}
+        options: dict[str, Any] = {
+            "serializer": "json", "ignore_result": True, "retry": True,
+            "retry_policy": {"max_retries": 2, "interval_start": 0.0, "interval_step": 0.2},
+        }  # fmt: skip
         if (level := self._levels().get(route.priority)) is not None:
             options["priority"] = level
         if route.queue is not None:
@@ -123,8 +126,7 @@ class CeleryAdapter(Adapter):
         if delay:
             options["countdown"] = max(1, math.ceil(delay)) if self.quorum else delay
         options |= route.options
-        sent = self.celery.send_task(ENTRY, (payload,), serializer="json", ignore_result=True, retry=True, **options)
-        return str(sent.id)
+        return str(self.celery.send_task(ENTRY, (payload,), **options).id)
 
     def depth(self, queue: str | None = None) -> int:
         """Payloads that wait, without those a worker holds."""
