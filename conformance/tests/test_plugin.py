@@ -55,6 +55,13 @@ class Coroutines(ReferenceTestbed):
         def install(self):
             self.queue.entries[ENTRY] = lambda payload: asyncio.run(self.adeliver(payload))
 
+class SaysItself(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        eager = False
+        def __init__(self, queue):
+            super().__init__(queue)
+            self.capabilities, self.eager, self.eager_raises = ReferenceAdapter.capabilities, False, False
+
 class TakesNothing(ReferenceTestbed):
     class adapter_class(ReferenceAdapter):
         def enqueue(self, payload, *, route, delay):
@@ -234,6 +241,13 @@ def test_a_testbed_that_raises_is_told_at_length_once(suite) -> None:  # type: i
 def test_a_worker_that_runs_coroutines_is_asked_the_same(suite) -> None:  # type: ignore[no-untyped-def]
     ended, output, _ = suite("Coroutines", "--rewarm-check", "CRASH-09")
     assert ended == 0, output
+
+
+def test_an_adapter_may_keep_what_it_says_in_attributes_of_its_own(suite) -> None:  # type: ignore[no-untyped-def]
+    ids = ("DELIVER-07", "EAGER-01", "EAGER-04")
+    ended, output, report = suite("SaysItself", *(f"--rewarm-check={id}" for id in ids))
+    assert ended == 0, output
+    assert [report["checks"][id]["verdict"] for id in ids] == ["pass"] * 3
 
 
 def test_a_run_that_names_nothing_to_check_says_what_to_name(pytester: pytest.Pytester) -> None:

@@ -402,7 +402,7 @@ class Bed:
         if switch:
             self.testbed.make_eager(probe.native)
         else:
-            probe.adapter.__class__ = eager_class(type(probe.adapter))
+            override(probe.adapter, eager=True)
         probe.app.configure(store="memory", **settings)
         return probe
 
@@ -416,14 +416,14 @@ def _all_started(tokens: Collection[str]) -> Callable[[History], bool]:
     return lambda history: len(checkers.starts(history, tokens)) == len(tokens)
 
 
-def eager_class(cls: type[Adapter]) -> type[Adapter]:
-    """The adapter with `eager` raised, whatever its queue says."""
-    return type(f"Eager{cls.__name__}", (cls,), {"eager": True})
+def override(adapter: Adapter, **values: Any) -> None:
+    """Let an adapter say so, whether it has these as attributes of its class, its own, or properties."""
 
+    def fixed(value: Any) -> property:
+        return property(lambda _: value)
 
-def without(cls: type[Adapter], capabilities: Collection[str], hidden: str) -> type[Adapter]:
-    """The adapter without one of its capabilities."""
-    return type(f"Limited{cls.__name__}", (cls,), {"capabilities": frozenset(capabilities) - {hidden}})
+    says = {name: fixed(value) for name, value in values.items()}
+    adapter.__class__ = type(f"Changed{type(adapter).__name__}", (type(adapter),), says)
 
 
 def new_token() -> str:

@@ -6,7 +6,7 @@ import time
 from rewarm import Adapter, Capability, EnqueueError, Route
 
 from .. import checkers
-from ..bed import ARRIVAL, QUIET, Bed, Lab, judge, new_token, without
+from ..bed import ARRIVAL, QUIET, Bed, Lab, judge, new_token, override
 from ..journal import History
 from ..plugin import check
 from ..rules import DELAY
@@ -86,7 +86,7 @@ def test_deliver_06(warm: Bed) -> None:
 def test_deliver_07(warm: Bed) -> None:
     probe, token = warm.producer(rescue=None), new_token()  # a journal would keep the delay
     adapter = probe.adapter
-    adapter.__class__ = without(type(adapter), adapter.capabilities, DELAY)
+    override(adapter, capabilities=adapter.capabilities - {DELAY})
     try:
         probe.app.jobs["ok"].entry(token).refresh(delay=2.0)
         refused = False

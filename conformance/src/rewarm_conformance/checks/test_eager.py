@@ -11,7 +11,7 @@ import pytest
 from rewarm import TaskDead
 
 from .. import checkers
-from ..bed import Bed, judge, new_token, untested
+from ..bed import Bed, judge, new_token, override, untested
 from ..plugin import check
 
 BOUND = 200
@@ -60,7 +60,7 @@ def test_eager_04(bed: Bed) -> None:
     probe = bed.eager()
     for raises in (True, False):
         token = new_token()
-        probe.adapter.__class__ = type("Raising", (type(probe.adapter),), {"eager_raises": raises})
+        override(probe.adapter, eager_raises=raises)
         try:
             probe.app.jobs["refuses"].refresh(token)
             raised = False
