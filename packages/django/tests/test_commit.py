@@ -157,6 +157,28 @@ def test_what_the_store_refuses_is_reported_and_sent_with_the_next_commit(
     assert state(author_name, ada.pk) is State.STALE
 
 
+def test_what_the_queue_refuses_is_reported_and_sent_with_the_next_commit(
+    ada: Author, monkeypatch: Any, caplog: Any
+) -> None:
+    def refuses(*_: Any, **__: Any) -> None:
+        raise ConnectionError("no broker")
+
+    author_name.reload(ada.pk)
+    with capture() as tasks:
+        author_name.reload(ada.pk)
+        with monkeypatch.context() as away:
+            away.setattr(cache.runtime.adapter, "enqueue", refuses)
+            with transaction.atomic():
+                author_name.sweep(ada.pk)
+                author_name.entry(ada.pk).invalidate(fence="task")
+        assert "were not sent" in caplog.text
+        assert (state(author_name, ada.pk), tasks) == (State.HIT, [])
+        with transaction.atomic():
+            author_name.invalidate(ada.pk + 1)
+        assert state(author_name, ada.pk) is State.STALE
+        assert [task.kind for task in tasks] == ["sweep"]
+
+
 @pytest.mark.parametrize("level", ["on_commit", "outbox"])
 def test_under_readers_and_writers_no_value_is_fresh_that_is_older_than_a_save(level: str, settings: Any) -> None:
     """Wrong: a HIT older than a save that had returned before the read began."""

@@ -93,7 +93,9 @@ def test_the_relay_does_what_is_left(ada: Author) -> None:
 
 
 @pytest.mark.usefixtures("dies")
-def test_a_request_looks_now_and_then(ada: Author, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("level", ["outbox", "queue"])  # whose queue is not in this database
+def test_a_request_looks_now_and_then(ada: Author, monkeypatch: pytest.MonkeyPatch, level: str) -> None:
+    monkeypatch.setattr(cache, "level", level)
     with transaction.atomic():
         author_name.invalidate(ada.pk)
     monkeypatch.setattr(outbox, "GRACE", 0.0)
@@ -178,6 +180,6 @@ def test_a_transactional_queue_has_the_task_in_the_same_transaction(tmp_path: Pa
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == {
-        "inside": 1, "after a rollback": 0, "after the commit": 1, "before the worker": "HIT",
-        "after the worker": "STALE",
+        "inside": 1, "after a rollback": 0, "delayed": [0, "refresh"], "after the commit": 1,
+        "before the worker": "HIT", "after the worker": "STALE",
     }  # fmt: skip

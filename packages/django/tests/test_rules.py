@@ -221,6 +221,77 @@ def test_r7_updates_in_bulk_and_related_rows(rule: Any) -> None:
     assert fresh() == [hit, old]
 
 
+def test_both_sides_of_a_many_to_many_relation_may_be_watched(rule: Any, ada: Author) -> None:
+    rule(model=Author, job=author_name, field_mapping={"author_id": "pk"}, watch_fields=["friends"])
+    bob = Author.objects.create(name="Bob")
+
+    def seen() -> list[State | None]:
+        found = [state(author_name, one.pk) for one in (ada, bob)]
+        author_name.reload(ada.pk), author_name.reload(bob.pk)
+        return found
+
+    seen()
+    ada.friends.add(bob)
+    assert seen() == [State.STALE] * 2
+    bob.friends.clear()
+    assert seen() == [State.STALE] * 2
+    found: list[int] = []
+    rule(model=Tag, tags=lambda tag: found.append(tag.pk) or [], watch_fields=["books"])
+    rule(model=Tag, tags=lambda tag: found.append(-1) or [], name="of its own fields")
+    book, engine = Book.objects.create(title="Notes"), Tag.objects.create(name="engine")
+    book.tags.add(engine)
+    engine.books.clear()
+    engine.books.add(book)
+    book.tags.clear()
+    assert found == [engine.pk] * 4
+
+
+@pytest.mark.parametrize("how", ["create", "bulk_create", "save", "delete", "m2m"])
+def test_a_key_that_was_assigned_as_text_names_the_entry_of_the_number(rule: Any, ada: Author, how: str) -> None:
+    rule(model=Book, job=author_name, field_mapping={"author_id": "author_id"}, trigger_on_create=True)
+    book, text, engine = Book.objects.create(title="Notes"), str(ada.pk), Tag.objects.create(name="engine")
+    if how in ("delete", "m2m"):
+        book = Book.objects.create(title="Tables", author_id=text)
+    author_name.reload(ada.pk)
+    if how == "create":
+        Book.objects.create(title="More notes", author_id=text)
+    elif how == "bulk_create":
+        Book.objects.bulk_create([Book(title="More notes", author_id=text)])
+    elif how == "save":
+        book.author_id = text
+        book.save()
+    elif how == "delete":
+        book.delete()
+    else:
+        book.tags.add(engine)
+    assert state(author_name, ada.pk) is State.STALE
+
+
+class Replica:
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return "other"
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return "default"
+
+
+def test_bulk_calls_write_where_djangos_own_do(rule: Any, ada: Author, settings: Any) -> None:
+    rule(model=Book, job=titles, field_mapping={"author_id": "author_id"})
+    book = Book.objects.create(title="Notes", author=ada)
+    titles.reload(ada.pk)
+    book.title = "Tables"
+    assert Book.objects.filter(published=False).bulk_update([book], ["title"]) == 0
+    settings.DATABASE_ROUTERS = [Replica()]
+    assert Book.objects.bulk_update([book], ["title"]) == 1
+    settings.DATABASE_ROUTERS = []
+    assert (Book.objects.get(pk=book.pk).title, state(titles, ada.pk)) == ("Tables", State.STALE)
+    there = Author.objects.using("other").create(pk=ada.pk, name="Ada")
+    there.book_set.create(title="Elsewhere")
+    titles.reload(ada.pk)
+    there.book_set.update(title="Moved")
+    assert state(titles, ada.pk) is State.STALE
+
+
 def test_r8_fifty_saves_of_one_row_are_one_task(rule: Any, ada: Author) -> None:
     for motto in "abc":
         rule(model=Author, job=author_name, field_mapping={"author_id": "pk"}, rewarm=True, name=motto)

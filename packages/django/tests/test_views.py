@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -12,9 +13,12 @@ import pytest
 from asgiref.sync import async_to_sync
 from books.caches import loads
 from books.models import Author, Book
+from books.views import Api, api_function
 from django.contrib.auth import get_user_model
 from django.http import HttpResponse
 from django.test import AsyncClient, Client, RequestFactory
+from django.utils.decorators import method_decorator
+from django.views import View
 
 from rewarm import ConfigurationError, DuplicateJob, Outcome
 from rewarm_django import cache, cached_view
@@ -78,6 +82,58 @@ def test_users_who_are_logged_in_are_not_cached_unless_asked_for(client: Client)
     for _ in range(2):
         response = client.get("/personal/")
         assert (response.content, status(response)) == (b"for ada", "fwd=bypass")
+
+
+def test_an_authorization_that_only_the_view_can_judge_goes_past_the_cache(client: Client) -> None:
+    for token in ("ada", "bob"):
+        for url in ("/personal/", "/dashboard/"):
+            assert status(client.get(url, headers={"Authorization": token})) == "fwd=bypass"
+    told = cached_view(ttl=60, vary_headers=["authorization"], name="told")(lambda request: HttpResponse("yours"))
+    public = cached_view(ttl=60, vary_user=False, name="public")(lambda request: HttpResponse("everybody's"))
+    for view, found in ((told, ["fwd=miss", "fwd=miss", "hit"]), (public, ["fwd=miss", "hit", "hit"])):
+        requests = [RequestFactory().get("/", headers={"Authorization": token}) for token in ("ada", "bob", "ada")]
+        assert [status(view(request)) for request in requests] == found
+
+
+class First(View):
+    def get(self, request: Any) -> HttpResponse:
+        return HttpResponse(type(self).__name__)
+
+
+class Second(First): ...
+
+
+def test_a_class_based_view_is_a_job_of_its_own() -> None:
+    views = [cached_view(ttl=60)(one.as_view()) for one in (First, Second)]
+    assert [view(RequestFactory().get("/")).content for view in views] == [b"First", b"Second"]
+    assert [view.job.name.rpartition(".")[2] for view in views] == ["First", "Second"]
+    with pytest.raises(DuplicateJob, match="give one of them a name="):
+        cached_view(ttl=60)(First.as_view(http_method_names=["get"]))
+
+
+def test_a_decorator_outside_of_what_it_must_see_is_refused() -> None:
+    for around in (Api.as_view(), api_function):
+        with pytest.raises(ConfigurationError, match="put it on the method, or below @api_view"):
+            cached_view(ttl=60)(around)
+    with pytest.raises(ConfigurationError, match="without method_decorator"):
+        method_decorator(cached_view(ttl=60), name="dispatch")(Second)
+    with pytest.raises(ConfigurationError, match="needs a name="):
+        cached_view(ttl=60)(lambda request: HttpResponse())
+    with pytest.raises(ConfigurationError, match="for functions and methods"):
+        cached_view(ttl=60, name="partial")(functools.partial(First.as_view()))
+
+
+def test_a_worker_builds_the_addresses_that_the_client_would_see(client: Client) -> None:
+    asked = {"path": "/absolute/", "headers": {"Host": "shop.example"}, "secure": True}
+    with capture() as tasks:
+        assert client.get(**asked).content == b"https://shop.example/absolute/?page=2"
+        assert client.get("/absolute/").content == b"http://testserver/absolute/?page=2"
+        travel(61)
+        client.get(**asked)
+        assert cache.run(tasks.payloads.pop()) is Outcome.DONE
+        again = client.get(**asked)
+    assert (status(again), again.content) == ("hit", b"https://shop.example/absolute/?page=2")
+    assert loads["absolute"] == 3
 
 
 def test_r18_no_user_ever_gets_anothers(client: Client) -> None:

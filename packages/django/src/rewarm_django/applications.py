@@ -150,8 +150,7 @@ class Application(Rewarm):
         try:
             self.runtime.drive(whole.flow())
         except (StoreError, EnqueueError) as error:
-            if isinstance(error, StoreError):
-                self._remember(whole)
+            self._remember(whole, fenced=isinstance(error, EnqueueError))
             logger.error("%s: a commit's invalidations were not sent: %s", self.name, error, exc_info=error)
             if self.raises:
                 raise
@@ -165,11 +164,13 @@ class Application(Rewarm):
         except DatabaseError as error:
             logger.error("%s: nor are they in the outbox of %r: %s", self.name, alias, error)
 
-    def _remember(self, whole: Gathered) -> None:
-        """The fences of what could not be sent; its refreshes are left to the next reads."""
+    def _remember(self, whole: Gathered, *, fenced: bool) -> None:
+        """What could not be sent: sweeps, and the fences that are not up yet, those left to a task with them. Refreshes
+        are left to the next reads."""
         with self._lock:
             self.unsent = self.unsent or Gathered(self)
-            self.unsent.now |= whole.now | whole.later
+            self.unsent.now |= whole.later if fenced else whole.now | whole.later
+            self.unsent.sweeps += whole.sweeps
 
     # --- workers
 

@@ -23,7 +23,8 @@ def changes(queryset: Any) -> Iterator[None]:
     The rows are read before and after, inside one transaction, and followed by their primary keys. Rows that the block
     adds are not seen.
     """
-    rules, using = registry.of(queryset.model), queryset._db or router.db_for_write(queryset.model)
+    rules = registry.of(queryset.model)
+    using = queryset._db or router.db_for_write(queryset.model, **queryset._hints)
     if not rules:
         yield
         return
@@ -76,7 +77,7 @@ class InvalidatingQuerySet(models.QuerySet):  # type: ignore[misc]  # Django has
     def bulk_update(self, objs: Any, fields: Any, *args: Any, **kwargs: Any) -> int:
         objs = list(objs)
         with changes(self.filter(pk__in=[one.pk for one in objs])):
-            plain = models.QuerySet(self.model, using=self.db)  # its own updates are covered
+            plain = models.QuerySet(self.model, self.query.chain(), self._db, self._hints)  # its updates are covered
             return int(plain.bulk_update(objs, fields, *args, **kwargs))
 
     bulk_update.alters_data = True  # type: ignore[attr-defined]
@@ -88,8 +89,9 @@ class InvalidatingQuerySet(models.QuerySet):  # type: ignore[misc]  # Django has
         overwrites = bool(kwargs.get("update_conflicts"))
         with _batches(rules):
             for one in made:
+                state = tracked(self.model).now(one)
                 for rule in rules:
-                    rule.fire(Change("update" if overwrites else "create", [one], self.db))
+                    rule.fire(Change("update" if overwrites else "create", [state], self.db))
         return made
 
     bulk_create.alters_data = True  # type: ignore[attr-defined]

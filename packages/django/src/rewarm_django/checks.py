@@ -156,10 +156,10 @@ def databases(*, databases: Any = None, **_: Any) -> list[Any]:
                         hint=f"manage.py migrate --database {alias}", id="rewarm.W003",
                     )
                 )  # fmt: skip
-    if not any(app.level == "outbox" for app in caches.values()):
-        return found
     for alias in databases or []:
-        if not router.allow_migrate_model(alias, Outbox):
+        if not (
+            router.allow_migrate_model(alias, Outbox) and any(outbox.writes(app, alias) for app in caches.values())
+        ):
             continue
         try:
             names = connections[alias].introspection.table_names()

@@ -105,7 +105,8 @@ class Commit:
         for part in parts:
             whole.merge(part.gathered)
         if self.app.level == "queue" and not rows:
-            whole.asked, whole.sweeps = [], []  # the queued tasks see to them
+            whole.sweeps = []  # the queued tasks see to them
+            whole.asked = [one for one in whole.asked if one.special]
         with on():
             if not whole.empty and self.app.flush(whole) and rows:
                 outbox.forget(self.alias, rows)

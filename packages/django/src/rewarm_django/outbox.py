@@ -31,8 +31,13 @@ _tables: set[str] = set()
 
 def keep(app: Application, alias: str, part: Part, gathered: Gathered) -> None:
     """Write what `gathered` adds to the part: a row of the outbox, or tasks of a queue in this very database."""
+    queued = not writes(app, alias)
     names = [name for name in (*gathered.now, *gathered.later) if name not in part.kept]
-    asked = {one.target.key: one for one in gathered.asked if ("refresh", one.target.key) not in part.kept}
+    asked = {
+        one.target.key: one
+        for one in gathered.asked
+        if ("refresh", one.target.key) not in part.kept and not (queued and one.special)
+    }
     sweeps = [task for task in gathered.sweeps if task.id not in part.kept]
     part.kept |= {*names, *(("refresh", key) for key in asked), *(task.id for task in sweeps)}
     tasks = list(sweeps)
@@ -41,10 +46,15 @@ def keep(app: Application, alias: str, part: Part, gathered: Gathered) -> None:
         args: dict[str, Any] = {**sort(names), "refresh": warm}
         tasks.append(app.runtime.sender.route(app.runtime.new_task("invalidate", args)))
     for task in tasks:
-        if app.level == "queue" and queue_database(app) == alias:
+        if queued:
             app.runtime.sender.send(task, 0.0)
         else:
             part.rows.append(_write(app, alias, task))
+
+
+def writes(app: Application, alias: str) -> bool:
+    """A transaction of this database leaves rows in its outbox."""
+    return app.level == "outbox" or (app.level == "queue" and queue_database(app) != alias)
 
 
 def _write(app: Application, alias: str, task: Task) -> int:
@@ -145,7 +155,7 @@ def relay_after_request(**_: Any) -> None:
     global _looked
     from .applications import caches
 
-    every = [app.relay_every for app in caches.values() if app.level == "outbox" and app.relay_every is not None]
+    every = [app.relay_every for app in caches.values() if app.level != "on_commit" and app.relay_every is not None]
     if not every or time.monotonic() - _looked < min(every):
         return
     _looked = time.monotonic()

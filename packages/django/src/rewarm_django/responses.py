@@ -18,7 +18,6 @@ from django.utils.cache import get_conditional_response, patch_vary_headers
 from rewarm import Read, State
 
 rebuilding: ContextVar[bool] = ContextVar("rewarm_django_rebuilding", default=False)
-OWN = ("language", "accept")  # what every key has beside the headers that a view names
 
 
 def pack(response: Any, store: bool) -> dict[str, Any]:
@@ -82,7 +81,8 @@ def call_again(path: str, query: Sequence[Any], headers: Mapping[str, str | None
 
     environ = {
         "REQUEST_METHOD": "GET", "PATH_INFO": path, "QUERY_STRING": urlencode(dict(query), doseq=True),
-        "SERVER_NAME": "localhost", "SERVER_PORT": "80", "wsgi.url_scheme": "http", "wsgi.input": io.BytesIO(),
+        "SERVER_NAME": "localhost", "SERVER_PORT": "80", "wsgi.url_scheme": headers.get("scheme") or "http",
+        "wsgi.input": io.BytesIO(),
         **{f"HTTP_{name.upper().replace('-', '_')}": text for name, text in headers.items() if text is not None},
     }  # fmt: skip
     request = WSGIRequest(environ)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from django.apps import apps
+from django.core.exceptions import ValidationError
 from django.db import connections, transaction
 from django.db.models import signals
 
@@ -59,6 +60,15 @@ class Tracked:
         """The values that an instance has now; mutable ones copied."""
         held = instance.__dict__
         return {name: _frozen(held[name]) for name in (names or self.columns) if name in held}
+
+    def typed(self, row: Row) -> Row:
+        """The values as the database will give them back: a key that was assigned as text is a number there."""
+        fields = {field.attname: field for field in self.model._meta.concrete_fields}
+        return {name: _typed(fields[name], value) for name, value in row.items()}
+
+    def now(self, instance: Any) -> Any:
+        """A copy of the instance as it will be read again."""
+        return self.state(instance, self.typed(self.row(instance)))
 
     def stored(self, instance: Any, using: str) -> Row | None:
         """The row as the database has it."""
@@ -137,7 +147,7 @@ def after(sender: Any, instance: Any, created: bool, using: str, update_fields: 
     """post_save: tell the rules, and keep what was saved."""
     info, state = tracked(sender), instance._state
     waiting = state.__dict__.get("rewarm_saving") or [[]]
-    olds, now = waiting.pop(), info.row(instance)
+    olds, now = waiting.pop(), info.typed(info.row(instance))
     if any(hasattr(value, "resolve_expression") for value in now.values()):  # F(): only the database knows
         now = {**now, **(info.stored(instance, using) or {})}
     names = frozenset(update_fields) if update_fields is not None else None
@@ -159,34 +169,48 @@ def deleted(sender: Any, instance: Any, using: str, **_: Any) -> None:
     """post_delete: the values are still there; after it Django takes the primary key away."""
     info = tracked(sender)
     olds = [row for _, row in _since_commit(getattr(instance._state, "rewarm", []))]
-    states = [info.state(instance, row) for row in [*olds, info.row(instance)]]
+    states = [*(info.state(instance, row) for row in olds), info.now(instance)]
     _tell(info.rules, Change("delete", states, using))
 
 
 def related(
     sender: Any, instance: Any, action: str, reverse: bool, model: Any, pk_set: Any, using: str, **_: Any
 ) -> None:
-    """m2m_changed: of whichever side has the rules."""
+    """m2m_changed: of both sides, either of which may have the rules."""
     if action not in ("post_add", "post_remove", "pre_clear", "post_clear"):
         return
-    ours = type(instance) if not reverse else model
-    for name in (one.name for one in ours._meta.many_to_many if one.remote_field.through is sender):
-        if not reverse:
-            if action != "pre_clear":
-                _m2m(ours, [instance], name, using)
-            continue
+    declaring = model if reverse else type(instance)
+    for field in (one for one in declaring._meta.many_to_many if one.remote_field.through is sender):
+        far = field.name if reverse or field.remote_field.symmetrical else field.remote_field.name
+        near = field.remote_field.name if reverse else field.name
+        others = model._base_manager.using(using)
+        cleared = instance._state.__dict__.setdefault("rewarm_cleared", {})
         if action == "pre_clear":
-            rows = list(ours._base_manager.using(using).filter(**{name: instance}))
-            instance._state.__dict__.setdefault("rewarm_cleared", {})[sender] = rows
-        elif action == "post_clear":
-            _m2m(ours, instance._state.rewarm_cleared.pop(sender, []), name, using)
-        else:
-            _m2m(ours, ours._base_manager.using(using).filter(pk__in=pk_set), name, using)
+            ends = (field.m2m_reverse_field_name(), field.m2m_field_name())
+            this, that = ends if reverse else ends[::-1]
+            linked = sender._base_manager.using(using).filter(**{this: instance}).values(that)
+            cleared[sender, far] = list(others.filter(pk__in=linked)) if _watching(model, far) else []
+            continue
+        _m2m(type(instance), [instance], near, using)
+        if action == "post_clear":
+            _m2m(model, cleared.pop((sender, far), []), far, using)
+        elif _watching(model, far):
+            _m2m(model, others.filter(pk__in=pk_set), far, using)
+
+
+def _watching(model: Any, name: str) -> list[InvalidationRule]:
+    """The rules that a change of a many-to-many relation concerns: on the side that does not declare it, where it is no
+    field of the row, only those that name it."""
+    rules = registry.of(model)
+    if name in {field.name for field in model._meta.many_to_many}:
+        return rules
+    return [rule for rule in rules if name in (rule.watch_fields or ())]
 
 
 def _m2m(model: Any, instances: Iterable[Any], name: str, using: str) -> None:
-    for instance in instances:
-        _tell(registry.of(model), Change("m2m", [copy.copy(instance)], using, frozenset({name})))
+    if rules := _watching(model, name):
+        for instance in instances:
+            _tell(rules, Change("m2m", [tracked(model).now(instance)], using, frozenset({name})))
 
 
 def _tell(rules: Sequence[InvalidationRule], change: Change) -> None:
@@ -210,6 +234,15 @@ def _keep(instance: Any, saved: Row, olds: Sequence[Row], using: str) -> None:
     if at is not None and history and history[-1][0] is at:
         history.pop()
     state.rewarm = [*history, (at, {**last, **saved})]
+
+
+def _typed(field: Any, value: Any) -> Any:
+    if hasattr(value, "resolve_expression"):
+        return value
+    try:
+        return field.to_python(value)
+    except (ValidationError, TypeError, ValueError):  # of a field that only the database understands
+        return value
 
 
 def _frozen(value: Any) -> Any:
@@ -237,8 +270,9 @@ def connect() -> None:
         for name, (signal, receiver) in hooks.items():
             _listen(signal, receiver, model, name)
         reloaded(model)
-        for field in model._meta.many_to_many:
-            _listen(signals.m2m_changed, related, field.remote_field.through, "m2m")
+        declared = [field.remote_field for field in model._meta.many_to_many]
+        for relation in (*declared, *(one for one in model._meta.related_objects if one.many_to_many)):
+            _listen(signals.m2m_changed, related, relation.through, "m2m")
 
 
 def _listen(signal: Any, receiver: Callable[..., None], sender: Any, name: str) -> None:

@@ -73,8 +73,9 @@ def cached_view(
 ) -> Callable[[Callable[..., Any]], Any]:
     """Cache GET of a view: a function, a method of a class-based view, or of a REST framework's, `async` too.
 
-    The key is the path, the language, what `vary_…` names and, in the REST framework, the format.
-    vary_user: True: each user's own; False: one for all; None: users who are logged in are not cached.
+    The key is scheme, host and path, the language, what `vary_…` names and, in the REST framework, the format.
+    vary_user: True: each user's own; False: one for all; None: users who are logged in are not cached. Unless False,
+        neither is an `Authorization` that only the view itself can judge (RFC 9111, 3.5).
     vary_query: "*": all parameters; a list: these; (): none.   vary_headers: names of request headers.
     tags: templates over the URL's keywords, `user` and `path`.   invalidates_on: rules, or their fields without `job`;
         a `field_mapping` names keywords of the URL.
@@ -83,20 +84,22 @@ def cached_view(
     policies: `stale_while_revalidate`, `on_invalidated`, ... as of any job.
 
     The response has `ETag` (and a client that has it gets 304), `Age`, `Cache-Status`, `Vary`. The decorated view has
-    `.job` and `.fn`. Raises TypeError where it is called with no request: its key could not tell users apart.
+    `.job` and `.fn`. Raises TypeError where it is called with no request: its key could not tell users apart; and
+    ConfigurationError where it is put around what it must be inside of: `method_decorator`, or a view of the REST
+    framework.
     """
 
     def decorate(view: Callable[..., Any]) -> Any:
         owner = caches[app] if isinstance(app, str) else app
-        called = name or f"view.{view.__module__}.{view.__qualname__}"
+        called, place = _named(view, name)
         fields = [dict(rule) for rule in invalidates_on if isinstance(rule, Mapping)]
         implied = [_template(called, rule["field_mapping"]) for rule in fields if rule.get("field_mapping")]
         plain = ViewJob(called, bool(vary_user), [*tags, *implied], _keeps(view, cache_if, cache_unless))
         plain.__dict__.update(policies)
         if ttl is not None:
             plain.ttl = ttl
-        plain.place = (view.__module__, view.__qualname__)
-        if (job := owner.jobs.get(called)) is not None:  # a decorator for methods decorates at each call
+        plain.place = place
+        if (job := owner.jobs.get(called)) is not None:  # one view at two addresses, or a module that is loaded again
             if getattr(job.job, "place", None) != plain.place:
                 raise DuplicateJob(f"two views of {owner.name} are called {called!r}: give one of them a name=")
         else:
@@ -104,6 +107,7 @@ def cached_view(
             made = [InvalidationRule(**{"job": job, **rule}) for rule in fields]
             register(*made, *(rule for rule in invalidates_on if isinstance(rule, InvalidationRule)))
         vary = [*vary_headers, *(["Cookie"] if vary_user else [])]
+        told = "authorization" in map(str.lower, vary_headers)
 
         def passes(request: Any) -> bool:
             return bool(getattr(request, "_request", request).method != "GET" or responses.rebuilding.get())
@@ -114,8 +118,10 @@ def cached_view(
             pk = user.pk if user is not None and user.is_authenticated else None
             if vary_user is None and pk is not None:
                 return None
+            if vary_user is not False and pk is None and "Authorization" in http.headers and not told:
+                return None
             headers: dict[str, Any] = {one: http.headers.get(one) for one in vary_headers}
-            headers["language"] = translation.get_language()
+            headers |= {"scheme": http.scheme, "host": http.get_host(), "language": translation.get_language()}
             if (renderer := getattr(request, "accepted_renderer", None)) is not None:
                 headers["accept"] = renderer.media_type
             query = [
@@ -182,6 +188,27 @@ def cached_view(
         return made_view
 
     return decorate
+
+
+def _named(view: Any, name: str | None) -> tuple[str, tuple[str, str]]:
+    """(The job's name, where the view is written)."""
+    cls = getattr(view, "cls", None)
+    if isinstance(cls, type):
+        raise ConfigurationError(
+            f"@cached_view is around {cls.__qualname__}, where it sees neither who asks nor in which format: "
+            "put it on the method, or below @api_view"
+        )
+    if getattr(view, "__module__", "") == "django.utils.decorators":
+        raise ConfigurationError("@cached_view goes on a method itself, without method_decorator")
+    if isinstance(cls := getattr(view, "view_class", None), type):
+        given = view.view_initkwargs
+        module, place = cls.__module__, f"{cls.__qualname__}{given or ''}"
+        return name or f"view.{module}.{cls.__qualname__}", (module, place)
+    if not inspect.isroutine(view):
+        raise ConfigurationError(f"@cached_view is for functions and methods, not for {view!r}")
+    if name is None and "<" in view.__qualname__:
+        raise ConfigurationError(f"view {view.__qualname__} needs a name=: another one could be called the same")
+    return name or f"view.{view.__module__}.{view.__qualname__}", (view.__module__, view.__qualname__)
 
 
 def _asked(view: Any, args: Any) -> tuple[Any, Any]:

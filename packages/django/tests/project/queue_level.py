@@ -23,6 +23,12 @@ with suppress(KeyError), transaction.atomic():
     inside = OrmQ.objects.count()
     raise KeyError
 told = {"inside": inside, "after a rollback": OrmQ.objects.count()}
+with transaction.atomic():
+    author_name.entry(ada.pk).refresh(delay=300)
+    waiting = OrmQ.objects.count()
+told["delayed"] = [waiting, *(json.loads(row.task["args"][0])["kind"] for row in OrmQ.objects.all())]
+OrmQ.objects.all().delete()
+author_name.reload(ada.pk)
 cache.flush = lambda gathered: False  # type: ignore[method-assign]  # the process dies after its commit
 with transaction.atomic():
     ada.name = "Ada L"

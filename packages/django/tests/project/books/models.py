@@ -19,6 +19,7 @@ class Author(models.Model):
     name = models.CharField(max_length=50)
     team: Any = models.ForeignKey(Team, models.CASCADE, null=True)
     motto = models.CharField(max_length=50, default="")
+    friends: Any = models.ManyToManyField("self")
 
 
 class Book(models.Model):

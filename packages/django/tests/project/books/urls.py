@@ -10,6 +10,7 @@ urlpatterns = [
     path("dashboard/", views.dashboard),
     path("picky/<str:text>/", views.picky),
     path("strange/<str:kind>/", views.strange),
+    path("absolute/", views.absolute),
     path("slowly/", views.slowly),
     path("page/<int:number>/", views.Page.as_view()),
     path("api/", views.Api.as_view()),

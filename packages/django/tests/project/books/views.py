@@ -60,6 +60,12 @@ def strange(request: Any, kind: str) -> Any:
     return TemplateResponse(request, "plain.html", {"text": kind})
 
 
+@cached_view(ttl=60)
+def absolute(request: Any) -> HttpResponse:
+    loads["absolute"] += 1
+    return HttpResponse(request.build_absolute_uri("?page=2"))
+
+
 @cached_view(ttl=60, tags=["books"])
 async def slowly(request: Any) -> JsonResponse:
     loads["async view"] += 1
