@@ -9,9 +9,9 @@ import pytest
 from dramatiq import Message, Worker
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.brokers.stub import StubBroker
-from dramatiq.middleware import Retries
+from dramatiq.middleware import Retries, TimeLimitExceeded
 
-from rewarm import Capability, ConfigurationError, Rewarm
+from rewarm import Capability, ConfigurationError, Outcome, Retry, Rewarm
 from rewarm.cli.server import Server
 from rewarm_dramatiq import DramatiqAdapter
 
@@ -146,3 +146,17 @@ def test_the_worker_as_a_user_types_it(server: Server, shop: Callable[..., str],
     modules = {"queue": QUEUE.format(url=server.url), "cache": CACHE.format(url=server.url, adapter=adapter)}
     environment = {"REWARM_APP": "shop.cache:cache"} if adapter == '"dramatiq"' else {}
     assert shop(modules, "dramatiq", "shop.cache:broker", "-p", "1", "-t", "1", **environment) == "done ['ada']"
+
+
+def test_a_load_that_exceeds_the_time_limit_has_failed_and_is_told(server: Server) -> None:
+    def late() -> int:
+        raise TimeLimitExceeded
+
+    broker = StubBroker()
+    app = Rewarm("late", store=server.url, adapter=DramatiqAdapter(broker))
+    job = app.job(ttl=60, name="late", retry=Retry(attempts=1))(late)
+    receipt = job.refresh()
+    assert app.run(Message.decode(broker.queues["default"].get()).args[0]) is Outcome.DEAD
+    (letter,) = app.dead.list()
+    assert ("TimeLimitExceeded" in letter.errors[-1], receipt.status()) == (True, "dead")
+    app.close()

@@ -112,6 +112,19 @@ def test_a_message_whose_worker_is_gone_is_handed_out_again(server: Server) -> N
     assert receipt.outcome(5) == "done"
 
 
+def test_a_task_that_is_interrupted_is_not_acknowledged(huey: Huey, server: Server) -> None:
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    app = app_on(server, huey)
+    app.job(name="interrupted", ttl=60)(interrupted).refresh()
+    huey.execute(huey.dequeue())
+    assert huey.storage.conn.zcard(huey.storage.inflight_key) == 1
+    app.jobs["double"].refresh(1)
+    huey.execute(huey.dequeue())
+    assert huey.storage.conn.zcard(huey.storage.inflight_key) == 1
+
+
 def test_a_lease_is_renewed_after_an_outage_too(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = AckRedisHuey("renew", url=server.url, lease=0.03).storage
     renewed, answers = threading.Event(), iter([ConnectionError("away"), ConnectionError("away")])

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from rewarm import BlockingCall, Rewarm, State
+from rewarm import BlockingCall, Breaker, Rewarm, State
 from rewarm.stores import MemoryStore
 from rewarm.stores.redis import RedisStore
 from rewarm.testing import capture, drain
@@ -325,3 +325,37 @@ def test_gathered_children_join_their_parents_batch(app: Rewarm) -> None:
         assert {(await job.apeek(n)).state for n in range(3)} == {"STALE"}  # type: ignore[union-attr]
 
     asyncio.run(main())
+
+
+def test_a_load_on_the_loop_thread_may_have_another_run_in_place() -> None:
+    app = Rewarm("nested", adapter="inline")
+    inner = app.job(ttl=60, name="inner")(here)
+
+    @app.job(ttl=60, name="outer")
+    async def outer(n: int) -> int:
+        inner.entry(n).invalidate(refresh=True)
+        return n
+
+    assert outer.get(1) == 1
+    assert inner.peek(1).state is State.HIT
+    app.close()
+
+
+def test_reads_that_are_cancelled_say_nothing_of_the_source() -> None:
+    app, stuck = Rewarm("cancelled", adapter="inline"), [True]
+
+    @app.job(ttl=60, name="slow", breaker=Breaker(failures=2), throttle=60)
+    async def slow(n: int) -> int:
+        if stuck:
+            await asyncio.sleep(60)
+        return n
+
+    async def main() -> int:
+        for _ in range(4):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(slow.aget(1), 0.05)
+        stuck.clear()
+        return await asyncio.wait_for(slow.aget(1), 10)
+
+    assert asyncio.run(main()) == 1
+    app.close()

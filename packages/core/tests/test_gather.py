@@ -159,3 +159,17 @@ def test_eager_batches_run_at_their_end(app: Rewarm) -> None:
             price.refresh(2)
             assert price.peek(1) is None
         assert [price.peek(n).state for n in (1, 2)] == ["HIT", "HIT"]
+
+
+@pytest.mark.parametrize("fence", ["now", "task"])
+def test_what_is_too_much_for_one_payload_is_split(app: Rewarm, fence: Any) -> None:
+    with capture(app) as tasks:
+        job = app.job(name="long", ttl=60)(len)
+        texts = [f"{number}" * 1000 for number in range(100, 300)]
+        with app.batch():
+            receipts = [job.entry(text).invalidate(refresh=True, fence=fence) for text in texts]
+            receipts += [job.refresh(texts[0]), job.refresh(texts[0])]
+        assert len(tasks) > 2
+        assert drain(app) >= len(tasks)
+        assert {receipt.status() for receipt in receipts} == {"done"}
+        assert all(job.peek(text).state == "HIT" for text in texts)

@@ -325,6 +325,17 @@ def test_a_worker_rescues_from_its_start_and_after_an_outage(
     _until(lambda: "rewarm-rescue" not in [thread.name for thread in threading.enumerate()])
 
 
+def test_a_stray_of_another_application_leaves_nothing_in_this_journal(shop: Shop) -> None:
+    other = Rewarm("other", store=MemoryStore(), adapter=Lossy())
+    other.invalidate(tags=["all"], fence="task")
+    stray = other.settings.adapter.take()  # type: ignore[attr-defined]
+    assert shop.app.run(stray) is Outcome.RETRIED
+    _until(lambda: bool(shop.queue.sent) or not shop.app.rescue())
+    (again,) = [json.loads(payload)["app"] for payload, _ in shop.queue.sent]
+    assert (again, shop.app.runtime.run([Backlog(shop.app.runtime.journal)])) == ("other", [0])
+    assert shop.app.dead.list() == []
+
+
 def test_a_delivery_starts_the_rescue_of_its_application(shop: Shop) -> None:
     price = shop.job()
     price.refresh(1)

@@ -538,6 +538,20 @@ def test_a_dead_invalidation_is_retried_as_the_same_task(shop: Shop) -> None:
     assert receipt.status() == "done"
 
 
+@pytest.mark.parametrize("keys", [(), ["its own key, of many bytes"]], ids=["unsigned", "signed"])
+def test_a_letter_of_another_application_is_sent_on_as_it_came(store: Any, keys: Any) -> None:
+    other = Rewarm("other", store=store, adapter=Held(), signing_keys=keys)
+    other.invalidate(tags=["all"], fence="task")
+    sent = other.settings.adapter.wire()  # type: ignore[attr-defined]
+    shop = Shop(store, signing_keys=["the keys of this application"])
+    assert shop.app.run(json.dumps({**sent, "attempt": 10})) is Outcome.DEAD
+    shop.app.dead.retry(sent["id"])
+    again = shop.queue.wire()
+    assert (again["attempt"], again.get("sig"), again["app"]) == (1, sent.get("sig"), "other")
+    shop.app.close()
+    other.close()
+
+
 def test_a_letter_stays_where_its_job_is_not_known(shop: Shop) -> None:
     shop.answer = fails(ValueError("bad"))
     price = shop.job()
@@ -807,6 +821,19 @@ def test_a_fence_that_the_store_did_not_take_goes_up_with_the_next_delivery() ->
     shop.app.travelled += 60
     assert shop.run() is Outcome.DONE
     assert (price.peek(1).state, receipt.status()) == ("STALE", "done")
+
+
+def test_a_batch_for_a_cluster_keeps_its_order_too(shop: Shop) -> None:
+    store = shop.app.runtime.store
+    batches: list[list[Any]] = []
+    run = store.run
+    store.run = lambda steps: batches.append(list(steps)) or run(steps)  # type: ignore[method-assign,assignment,func-returns-value]
+    price = shop.job()
+    price.entry(1).invalidate(fence="task")
+    batches.clear()
+    assert shop.run() is Outcome.DONE
+    mixed = [batch for batch in batches if {Mark, Settle} <= set(map(type, batch))]
+    assert len(mixed) == store.ordered
 
 
 @pytest.mark.parametrize("kind", ["refresh", "invalidate", "sweep"])

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import dramatiq.broker
 from dramatiq import Actor, Broker, JSONEncoder, Message, Middleware, get_encoder
 from dramatiq.brokers.stub import StubBroker
+from dramatiq.middleware import TimeLimitExceeded
 
 from rewarm import Adapter, Capability, ConfigurationError, Finding, Rewarm, Route
 from rewarm.adapter import ENTRY
@@ -33,6 +34,7 @@ class DramatiqAdapter(Adapter):
     """
 
     name: ClassVar[str] = "dramatiq"
+    interrupts = (TimeLimitExceeded,)
 
     def __init__(self, broker: Broker | None = None, *, queue: str = "default", time_limit: float = 3600.0) -> None:
         found = broker or dramatiq.broker.global_broker

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from huey import RedisHuey
 from huey.consumer import Consumer, Scheduler
+from huey.signals import SIGNAL_INTERRUPTED
 from huey.storage import RedisStorage
 
 if TYPE_CHECKING:
@@ -117,5 +118,11 @@ class AckRedisHuey(RedisHuey):  # type: ignore[misc]
             return super().execute(task, timestamp)
         with self.storage.renewing(message):
             result = super().execute(task, timestamp)
-        self.storage.acknowledge(message)
+        if not getattr(task, "_interrupted", False):  # or its lease lapses, and it comes back
+            self.storage.acknowledge(message)
         return result
+
+    def _emit(self, signal: str, task: Any, *args: Any, **kwargs: Any) -> None:
+        if signal == SIGNAL_INTERRUPTED:  # a worker that is stopped: huey itself ends as if all were well
+            task._interrupted = True
+        super()._emit(signal, task, *args, **kwargs)

@@ -90,6 +90,7 @@ class Adapter(ABC):
     `in_process`: tasks run in this process, so a memory store will do.
     `eager`: the queue's own switch for running tasks in place; the core obeys it and never calls `enqueue` then.
     `eager_raises`: a task that ends dead in eager mode raises at the caller.
+    `interrupts`: what the queue raises in a task that takes too long: a failed load, to be tried again.
     """
 
     name: ClassVar[str]
@@ -98,6 +99,7 @@ class Adapter(ABC):
     in_process: bool = False
     eager: bool = False
     eager_raises: bool = False
+    interrupts: tuple[type[BaseException], ...] = ()
 
     @abstractmethod
     def install(self) -> None:

@@ -268,6 +268,10 @@ class Rewarm:
 
         return await asyncio.to_thread(function, *args, **kwargs)
 
+    def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """A coroutine's result, where no event loop runs. A host that minds which thread overrides it."""
+        return self.runtime.loop.run(coroutine)
+
     # --- workers
 
     def run(self, payload: str) -> Outcome:

@@ -25,10 +25,17 @@ class LoopThread:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
         self._pid = 0
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """The coroutine's result, with the caller's context variables."""
+        if self._loop is not None and self._thread is threading.current_thread():  # in a load, which waits for another
+            beside = LoopThread()
+            try:
+                return beside.run(coroutine)
+            finally:
+                beside.close()
         done: Future[T] = Future()
 
         def start() -> None:
@@ -40,7 +47,7 @@ class LoopThread:
                 self._pid, self._loop = os.getpid(), asyncio.new_event_loop()
                 self._thread = threading.Thread(target=_serve, args=(self._loop,), name="rewarm-loop", daemon=True)
                 self._thread.start()
-            loop = self._loop
+            loop: asyncio.AbstractEventLoop = self._loop
             loop.call_soon_threadsafe(start, context=contextvars.copy_context())  # before any `stop`
         return done.result()
 
@@ -51,7 +58,7 @@ class LoopThread:
             if loop is None or self._pid != os.getpid():
                 return
             loop.call_soon_threadsafe(loop.stop)
-        if self._thread is not threading.current_thread():
+        if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(CANCELLED_WITHIN)
 
 

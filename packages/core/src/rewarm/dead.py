@@ -12,7 +12,7 @@ from .errors import ConfigurationError
 from .receipt import Receipt
 from .sending import journal_id
 from .stores.base import Clear, Exhume, Forget, Letter, Letters
-from .task import VERSION, loads
+from .task import VERSION, received
 from .worker import Resend
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class DeadLetters:
 
     def _retrying(self, letter: DeadLetter, text: str) -> Flow[Receipt]:
         runtime = self._app.runtime
-        task = replace(loads(letter.payload, runtime.signing_keys), attempt=1, due=None)
+        task = replace(received(letter.payload, runtime.name, runtime.signing_keys), attempt=1, due=None)
         if task.kind == "refresh" and task.v <= VERSION and (problem := runtime.stray(task)):
             raise ConfigurationError(f"{problem}: import the module that has it; the letter is kept")
         receipt = Receipt(self._app, task.kind, task.id)
@@ -95,7 +95,8 @@ class DeadLetters:
             place: Any = yield from freshness.queue(target, 0, None, "raise", task.id)
             receipt._took(target, place, task.id)
         else:
-            yield Resend(replace(task, not_after=None, sig=None), 0.0)
+            own = task.app == runtime.name  # another's signature is not ours to make
+            yield Resend(replace(task, not_after=None, sig=None) if own else task, 0.0)
         yield [Exhume(runtime.dead_key, letter.id, text)]
         return receipt
 

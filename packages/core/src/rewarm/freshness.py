@@ -195,7 +195,8 @@ def load(t: Target, grant: Grant, stamps: Sequence[bytes], rider: Rider = NOBODY
     elif got.error is not None:
         t.failed(got.error)
         hold, marks = rider.failed(got.error)
-        steps = [Release(t.key, grant.born, grant.n, hold or t.throttle), *marks]
+        rest = t.throttle if isinstance(got.error, Exception) else 1  # who is cancelled has not failed
+        steps = [Release(t.key, grant.born, grant.n, hold or rest), *marks]
     else:
         steps = [Release(t.key, grant.born, grant.n, 1), *rider.last()]
     try:

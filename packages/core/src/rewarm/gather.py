@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import events, freshness
@@ -10,7 +12,7 @@ from .effects import Flow
 from .errors import ArgumentError, ConfigurationError, EnqueueError
 from .receipt import Receipt
 from .target import Target
-from .task import Task
+from .task import LONGEST, Task
 from .worker import Resend
 
 if TYPE_CHECKING:
@@ -97,7 +99,8 @@ class Gathered:
             self.app.emit(events.Invalidated(app=self.app.name, **named))
         plain = {one.target.key: one for one in self.asked if not one.special}
         if self.later:
-            yield from self.send(list(self.later), list(plain.values()), self.fenced)
+            asked = [one.receipt for one in self.asked if not one.special]
+            yield from self.send(list(self.later), list(plain.values()), [*self.fenced, *asked])
         elif plain:
             yield from self.rewarm(list(plain.values()))
         for one in self.asked:
@@ -132,12 +135,30 @@ class Gathered:
         """Invalidate tasks that carry the fence of `names`, and the refreshes that follow."""
         runtime = self.app.runtime
         entries = [[one.target.job.name, one.target.job.signature.encode(one.target.values)] for one in warm]
-        for start in range(0, max(len(names), len(entries)), LIMIT):
-            args: dict[str, Any] = {**sort(names[start : start + LIMIT]), "refresh": entries[start : start + LIMIT]}
+        for some, more in _parts(names, entries):
+            args: dict[str, Any] = {**sort(some), "refresh": more}
             task = runtime.sender.route(runtime.new_task("invalidate", args))
-            for receipt in (*receipts, *(one.receipt for one in warm)):
+            for receipt in receipts:
                 receipt.id = task.id
             yield Resend(task, 0.0)
+
+
+def _parts(names: Sequence[Name], entries: Sequence[Any]) -> Iterator[tuple[list[Name], list[Any]]]:
+    """Names and entries, as many at a time as one task may carry."""
+    pairs, size = list[tuple[Name | None, Any]](), 0
+    for pair in zip_longest(names, entries):
+        more = len(json.dumps(pair))
+        if pairs and (len(pairs) == LIMIT or size + more > LONGEST // 2):
+            yield _columns(pairs)
+            pairs, size = [], 0
+        pairs.append(pair)
+        size += more
+    if pairs:
+        yield _columns(pairs)
+
+
+def _columns(pairs: Sequence[tuple[Name | None, Any]]) -> tuple[list[Name], list[Any]]:
+    return [name for name, _ in pairs if name is not None], [entry for _, entry in pairs if entry is not None]
 
 
 def sort(names: Iterable[Name]) -> dict[str, list[str]]:

@@ -17,7 +17,7 @@ from .effects import Flow
 from .errors import PayloadError
 from .steps import Drop, Look, Step
 from .stores.base import Backlog, Overdue, Recall, Strike
-from .task import Task, loads
+from .task import Task, received
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -45,12 +45,15 @@ def rescue(host: Runtime) -> Flow[int]:
         (overdue,) = yield [Overdue(host.journal, patience, SLICE)]
         for id, payload in overdue:
             try:
-                task = loads(payload, host.signing_keys)
+                task = received(payload, host.name, host.signing_keys)
             except PayloadError as error:
                 yield from bury_raw(host, payload, error)
                 yield [Strike(host.journal, id)]
                 continue
-            if (yield from _needed(host, task, id)):
+            if task.app != host.name:  # a stray that only waited here; its own application has a journal
+                yield Repost(task)
+                yield [Strike(host.journal, id)]
+            elif (yield from _needed(host, task, id)):
                 yield Repost(task)
                 host.emit(events.Rescued(app=host.name, task=task))
                 sent += 1

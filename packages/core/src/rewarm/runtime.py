@@ -52,11 +52,12 @@ class Runtime:
         self.sender, self.rescuer = Sender(self), Rescuer(self)
         self.bypass = False  # every read loads
         self.one_server = cast(object, ledger) is store
+        self.one_trip = self.one_server and store.ordered
 
     # --- steps
 
     def run(self, steps: Sequence[Step]) -> list[Any]:
-        if self.one_server:  # one round trip carries the steps of both
+        if self.one_trip:  # which carries the steps of both
             return self.store.run(steps)
         answers: list[Any] = []
         for backend, part in self._split(steps):
@@ -65,7 +66,7 @@ class Runtime:
         return answers
 
     async def arun(self, steps: Sequence[Step]) -> list[Any]:
-        if self.one_server:
+        if self.one_trip:
             return await self.store.arun(steps)
         answers: list[Any] = []
         for backend, part in self._split(steps):
@@ -74,7 +75,7 @@ class Runtime:
         return answers
 
     def _split(self, steps: Sequence[Step]) -> Iterator[tuple[Backend, list[Step]]]:
-        """A batch for two servers, in its order: a task is done for the ledger only once the store has done it."""
+        """A batch for several servers, in its order: a task is done for the ledger only once the store has done it."""
         for ours, part in groupby(steps, lambda step: isinstance(step, LEDGER_STEPS)):
             yield (self.ledger if ours else self.store), list(part)
 
@@ -130,12 +131,12 @@ class Runtime:
         job, values, began = target.job, target.values, time.monotonic()
         try:
             with self._loading(effect):
-                value, keep = self.loop.run(job.acall(values)) if job.is_async else job.call(values)
+                value, keep = self.app.wait_for(job.acall(values)) if job.is_async else job.call(values)
         except BaseException as error:
-            got = Loaded(None, elapsed(began), "raised", error)
+            got = Loaded(None, elapsed(began), "raised", self._failure(error))
         else:
             got = Loaded(value, elapsed(began), keep=keep)
-        if gate and (steps := gate.report(got.error)):
+        if gate and self._answered(got) and (steps := gate.report(got.error)):
             gate.reported(self._counted(steps))
         return got
 
@@ -149,12 +150,25 @@ class Runtime:
             with self._loading(effect):
                 value, keep = await (job.acall(values) if job.is_async else self.app.in_thread(job.call, values))
         except BaseException as error:
-            got = Loaded(None, elapsed(began), "raised", error)
+            got = Loaded(None, elapsed(began), "raised", self._failure(error))
         else:
             got = Loaded(value, elapsed(began), keep=keep)
-        if gate and (steps := gate.report(got.error)):
+        if gate and self._answered(got) and (steps := gate.report(got.error)):
             gate.reported(await self._acounted(steps))
         return got
+
+    def _failure(self, error: BaseException) -> BaseException:
+        """What a load that was ended so came to: one that took too long for its queue has failed."""
+        if not isinstance(error, self.adapter.interrupts):
+            return error
+        late = TimeoutError(f"the queue stopped the load: {error!r}")
+        late.__cause__ = error
+        return late
+
+    @staticmethod
+    def _answered(got: Loaded) -> bool:
+        """The source has: a load that was cancelled says nothing of it."""
+        return got.error is None or isinstance(got.error, Exception)
 
     def _counted(self, steps: Sequence[Step]) -> list[Any]:
         """A gate's steps; no answers if the ledger is away: that neither forbids a load nor costs its value."""

@@ -105,7 +105,7 @@ class Sender:
         payload = self._signed(task)
         waits = bool(hop) and not can_delay
         enter = None
-        if patience:
+        if patience and (waits or task.app == self._host.name):  # a stray's own application has a journal
             wait = max(1, round(hop * 1000)) + (0 if waits else patience)
             enter = Enter(self._host.journal, journal_id(task), payload, wait, JOURNALED)
         if self._host.adapter.max_hop is not None:

@@ -22,7 +22,7 @@ from .retry import Retry
 from .sending import journal_id
 from .steps import Bump, Drop, Mark, Step
 from .stores.base import Extend, Recall, Resolve, Settle, Start, Started, Strike, Verdict
-from .task import VERSION, Task, loads
+from .task import VERSION, Task, received
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -83,7 +83,7 @@ class Pace(NamedTuple):
 def deliver(host: Runtime, payload: str, *, eager: bool = False) -> Flow[Ended]:
     """One delivery of a payload. Raises only NotAcknowledged."""
     try:
-        task = _read(host, payload)
+        task = received(payload, host.name, host.signing_keys)
     except PayloadError as error:
         yield from bury_raw(host, payload, error)
         return Ended(Outcome.DEAD, str(error), error)
@@ -92,17 +92,6 @@ def deliver(host: Runtime, payload: str, *, eager: bool = False) -> Flow[Ended]:
     seconds = time.monotonic() - began
     host.emit(events.TaskEnded(app=host.name, task=task, outcome=ended.outcome, reason=ended.reason, seconds=seconds))
     return ended
-
-
-def _read(host: Runtime, payload: str) -> Task:
-    """The task. One of another application is a stray: whether it is signed well is for that one to say."""
-    try:
-        return loads(payload, host.signing_keys)
-    except PayloadError:
-        with suppress(PayloadError):
-            if (task := loads(payload)).app != host.name:
-                return task
-        raise
 
 
 class Delivery(Rider):

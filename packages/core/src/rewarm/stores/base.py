@@ -12,10 +12,13 @@ from ..steps import Step
 
 
 class Backend(ABC):
-    """Runs steps. A batch is one round trip, run in order, but is not one atomic step."""
+    """Runs steps. A batch is one round trip, but is not one atomic step."""
 
     shared: bool = True
     """Other processes see the same data."""
+
+    ordered: bool = True
+    """A batch is run in order, by one server. Otherwise each of its servers has an order of its own."""
 
     @abstractmethod
     def run(self, steps: Sequence[Step]) -> list[Any]:

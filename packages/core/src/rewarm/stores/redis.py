@@ -34,6 +34,7 @@ class RedisStore(Store, Ledger):
 
     def __init__(self, url_or_client: Any, *, async_client: Any = None, max_connections: int = 64) -> None:
         self._endpoint = endpoint(url_or_client, async_client, max_connections)
+        self.ordered = not self._endpoint.cluster  # whose nodes answer by themselves
         self._clock = Clock()
         self._links: dict[int, Link] = {}
         self._alinks: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncLink] = WeakKeyDictionary()
