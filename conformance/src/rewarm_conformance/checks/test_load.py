@@ -58,7 +58,7 @@ def test_load_02(bed: Bed) -> None:
     chance = random.Random(seed)
     for _ in range(3):
         bed.start(ready=False)
-    tokens = bed.tokens(SOME, "slow", 0.01)
+    tokens = bed.tokens(SOME, "slow", 0.03)  # longer than it takes to kill one
     began = time.monotonic()
     bed.wait(lambda h: checkers.of(h, "done"), ARRIVAL + bed.testbed.boot_seconds, whole=True)
     for _ in range(6):
