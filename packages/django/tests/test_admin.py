@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from books.caches import author_name, titles
-from books.models import Author
+from books.models import Author, Book
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.db import transaction
@@ -228,6 +228,29 @@ def test_what_happens_is_counted_per_minute_and_job(shelf: Shelf) -> None:
     author_name(ada.pk)
     cache.close()  # writes what is left
     assert sum(row.hits for row in Minute.objects.filter(job="author_name")) == 5
+
+
+def test_a_project_without_time_zones_has_a_history_too(client: Client) -> None:
+    ada = Author.objects.create(name="Ada")
+    author_name(ada.pk)
+    assert cache.history is not None
+    with override_settings(USE_TZ=False):
+        cache.history.write()
+        assert Minute.objects.get(job="author_name").misses == 1
+        assert b"the history cannot be read" not in client.get(BOARD).content
+
+
+def test_a_letter_whose_row_is_gone_keeps_no_other_from_being_retried(client: Client, shelf: Shelf) -> None:
+    def fails(book: Book) -> None:
+        raise ValueError("not now")
+
+    book, job = Book.objects.create(title="Notes"), cache.job(ttl=60, name="about")(fails)
+    job.refresh(book)
+    book.delete()
+    ids = shelf.bury(1)
+    shelf.broken = False
+    page = client.post(DEAD, {"action": "retry", "_selected_action": ids}, follow=True).content.decode()
+    assert ("1 task queued again." in page, "matching query does not exist" in page) == (True, True)
 
 
 def test_nothing_is_counted_unless_asked_for() -> None:

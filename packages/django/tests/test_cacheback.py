@@ -444,3 +444,11 @@ class _paused_load:
 
     def __exit__(self, *_: Any) -> None:
         self()
+
+
+def test_a_process_that_has_not_used_a_cache_alias_yet_knows_its_application() -> None:
+    assert caches.named("cacheback-nowhere") is None
+    found = caches.named("cacheback-second")
+    assert found is not None
+    assert "cacheback" in found.jobs
+    assert found is caches.named("cacheback-second")

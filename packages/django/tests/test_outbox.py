@@ -16,7 +16,7 @@ import pytest
 from books.caches import author_name, titles
 from books.models import Author
 from django.core.signals import request_finished
-from django.db import transaction
+from django.db import Error, connections, transaction
 from django.test import override_settings
 
 from rewarm import State, StoreError
@@ -108,6 +108,32 @@ def test_a_request_looks_now_and_then(ada: Author, monkeypatch: pytest.MonkeyPat
     outbox.relay_after_request()
     assert Outbox.objects.count() == 1  # not a minute has passed
     assert any(receiver[0][0] == "rewarm_django.relay" for receiver in request_finished.receivers)
+
+
+@pytest.mark.usefixtures("dies")
+@pytest.mark.parametrize("adapter", ["threads", "inline"])
+def test_a_row_stays_while_the_store_is_away(adapter: str, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    settings.REWARM = {"default": {"NAME": "books", "ADAPTER": adapter, "COMMIT": "outbox"}}
+    ada = Author.objects.create(name="Ada")
+    author_name(ada.pk)
+    with transaction.atomic():
+        author_name.invalidate(ada.pk)
+    with monkeypatch.context() as away:
+        away.setattr(type(cache.runtime.store), "run", Mock(side_effect=StoreError("away")))
+        assert (relay(grace=0), Outbox.objects.count()) == (0, 1)
+    assert (relay(grace=0), state(author_name, ada.pk)) == (1, State.STALE)
+
+
+@pytest.mark.usefixtures("dies")
+def test_a_database_that_is_away_keeps_its_own_rows_only(ada: Author, monkeypatch: pytest.MonkeyPatch) -> None:
+    with transaction.atomic():
+        author_name.invalidate(ada.pk)
+    monkeypatch.setattr(outbox, "_tables", {"default"})
+    monkeypatch.setattr(connections["other"].introspection, "table_names", Mock(side_effect=Error("away")))
+    assert relay(grace=0) == 1
+    monkeypatch.setattr(outbox, "relay", Mock(side_effect=AssertionError("a test forbids the database")))
+    monkeypatch.setattr(outbox, "_looked", -1e9)
+    outbox.relay_after_request()
 
 
 @pytest.mark.usefixtures("dies")

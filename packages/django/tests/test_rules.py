@@ -12,16 +12,17 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import ThreadSensitiveContext, async_to_sync, sync_to_async
 from books.caches import author_name, everything, label, loads, members, titles
 from books.models import Author, Book, Novel, Tag, Team, Word
 from django.core.serializers import deserialize, serialize
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, connection, connections, transaction
 from django.db.models import F
 
 from rewarm import Outcome, Route, State, TaskDead
 from rewarm_django import cache, caches, changes, invalidate_for, on
 from rewarm_django.registry import registry
+from rewarm_django.rules import attname
 from rewarm_django.testing import capture
 
 PROJECT = Path(__file__).with_name("project")
@@ -244,6 +245,8 @@ def test_both_sides_of_a_many_to_many_relation_may_be_watched(rule: Any, ada: Au
     engine.books.add(book)
     book.tags.clear()
     assert found == [engine.pk] * 4
+    assert attname(Tag, "books") == "books"
+    assert attname(Author, "book_set") == attname(Author, "book") == "book"
 
 
 @pytest.mark.parametrize("how", ["create", "bulk_create", "save", "delete", "m2m"])
@@ -290,6 +293,25 @@ def test_bulk_calls_write_where_djangos_own_do(rule: Any, ada: Author, settings:
     titles.reload(ada.pk)
     there.book_set.update(title="Moved")
     assert state(titles, ada.pk) is State.STALE
+
+
+def test_an_async_job_is_read_by_a_blocking_view_of_an_async_server(ada: Author) -> None:
+    async def name(author_id: int) -> str:
+        return (await Author.objects.aget(pk=author_id)).name
+
+    job = cache.job(ttl=60, name="async.name")(name)
+
+    def view() -> Any:
+        try:
+            return job.get(ada.pk)
+        finally:
+            connections.close_all()
+
+    async def serve() -> Any:
+        async with ThreadSensitiveContext():  # one thread for each request, as Django's handler has it
+            return await sync_to_async(view)()
+
+    assert async_to_sync(serve)() == "Ada"
 
 
 def test_r8_fifty_saves_of_one_row_are_one_task(rule: Any, ada: Author) -> None:

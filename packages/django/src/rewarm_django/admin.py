@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -237,7 +237,7 @@ class DeadLetterAdmin(ReadOnly):
             try:
                 dead = caches[alias].dead
                 dead.retry(name) if action == "retry" else dead.drop(name)
-            except RewarmError as problem:
+            except (RewarmError, ObjectDoesNotExist) as problem:  # the row that it is about may be gone
                 self.message_user(request, f"{id}: {problem}", messages.ERROR)
             else:
                 done += 1

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import importlib
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connections, models
@@ -197,6 +198,14 @@ class Application(Rewarm):
         found: T = await sync_to_async(function, thread_sensitive=True)(*args, **kwargs)
         return found
 
+    def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """On a loop of this thread's own, whose database connections are then this thread's."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return async_to_sync(_awaited)(coroutine)
+        return super().wait_for(coroutine)
+
     def emit(self, event: events.Event) -> None:
         if isinstance(event, events.TaskStarted):  # an eager one has not come through `run`
             note(self.name, event.task.id, event.task.kind, event.task.job)
@@ -215,12 +224,17 @@ class Application(Rewarm):
             from .compat.carrier import carry
 
             return carry(self, name)
-        if job and job not in self.jobs and not self._urls_known and getattr(settings, "ROOT_URLCONF", None):
+        if job and job not in self.jobs:
+            self.import_views()
+        return self
+
+    def import_views(self) -> None:
+        """Import what is named in the URLs, once: cached views are jobs."""
+        if not self._urls_known and getattr(settings, "ROOT_URLCONF", None):
             self._urls_known = True
             from django.urls import get_resolver
 
             _ = get_resolver().url_patterns
-        return self
 
 
 class Caches(Mapping[str, Application]):
@@ -252,8 +266,12 @@ class Caches(Mapping[str, Application]):
         return len(list(iter(self)))
 
     def named(self, name: str) -> Application | None:
-        """The application of this name."""
-        return next((app for app in self.values() if app.name == name), None)
+        """The application of this name, which may be one of cacheback's."""
+        if (found := next((app for app in self.values() if app.name == name), None)) is None:
+            from .compat.carrier import carried
+
+            found = carried(name)
+        return found
 
     def adopt(self, app: Application) -> Application:
         """Take an application that `REWARM` does not describe."""
@@ -290,6 +308,10 @@ def autodiscover() -> None:
         if config.name != "rewarm_django" and module_has_submodule(config.module, "caches"):
             module = importlib.import_module(f"{config.name}.caches")
             register(*getattr(module, "rules", ()))
+
+
+async def _awaited(coroutine: Coroutine[Any, Any, T]) -> T:
+    return await coroutine
 
 
 def _aliases() -> list[str]:

@@ -15,6 +15,7 @@ from django.utils import timezone
 from rewarm import RewarmError
 from rewarm.steps import Scan
 
+from .history import instant
 from .models import Minute
 from .store import CacheStore
 
@@ -114,7 +115,7 @@ def look(app: Application, span: str, count: bool = False) -> Shown:
     slots: list[dict[str, Any]] = [{**dict.fromkeys(SUMS, 0), "slowest": 0, "depth": None} for _ in range(bars)]
     problem = ""
     try:
-        minutes = Minute.objects.using(router.db_for_read(Minute)).filter(app=app.name, at__gte=moments[0])
+        minutes = Minute.objects.using(router.db_for_read(Minute)).filter(app=app.name, at__gte=instant(begin))
         for found in minutes.values("job").annotate(**{name: Sum(name) for name in SUMS}):
             if found["job"]:
                 row = rows.setdefault(found["job"], Row(found["job"]))

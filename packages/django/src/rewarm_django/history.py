@@ -16,7 +16,8 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db import Error, connections, router
+from django.conf import settings
+from django.db import connections, router
 from django.db.models import F
 from django.db.models.functions import Greatest
 from django.utils import timezone
@@ -118,10 +119,10 @@ class History:
             return
         try:
             for (minute, job), found in sorted(counts.items()):
-                self._add(Minute.objects.using(alias), datetime.fromtimestamp(minute * 60, UTC), job, found)
+                self._add(Minute.objects.using(alias), instant(minute * 60), job, found)
             if counts:
                 self._measure(Minute.objects.using(alias))
-        except Error as error:
+        except Exception as error:  # counts must not change how a task ends
             logger.warning("%s: a part of the history is not written: %s", self.app.name, error)
 
     def _add(self, rows: Any, at: datetime, job: str, found: Counter[str]) -> None:
@@ -132,7 +133,7 @@ class History:
 
     def _measure(self, rows: Any) -> None:
         """How long the queue is: once a minute, by whoever comes first. And forget what is too old."""
-        at = timezone.now().astimezone(UTC).replace(second=0, microsecond=0)
+        at = instant(time.time() // 60 * 60)
         if rows.filter(app=self.app.name, job="", at=at, depth__isnull=False).exists():
             return
         depth: int | None = None
@@ -143,6 +144,12 @@ class History:
             rows.filter(app=self.app.name, job="", at=at).update(depth=depth)
         old = rows.filter(at__lt=at - timedelta(days=self.days)).order_by("pk").values_list("pk", flat=True)
         rows.filter(pk__in=list(old[:SLICE]))._raw_delete(rows.db)
+
+
+def instant(seconds: float) -> datetime:
+    """Seconds since the epoch as the database takes them: naive where the project has no time zones."""
+    at = datetime.fromtimestamp(seconds, UTC)
+    return at if settings.USE_TZ else timezone.make_naive(at)
 
 
 def _forked(history: History | None) -> None:

@@ -252,8 +252,11 @@ class DatabaseLedger(Ledger):
         known = rows.filter(journal=journal)
         if not known.filter(name=name).exists() and known.count() >= step.limit:
             return False
-        again = ["payload", "overdue", "times"]
-        rows.bulk_create([row], update_conflicts=True, unique_fields=["journal", "name"], update_fields=again)
+        target = connections[self.alias].features.supports_update_conflicts_with_target  # MySQL takes any unique one
+        rows.bulk_create(
+            [row], update_conflicts=True, update_fields=["payload", "overdue", "times"],
+            unique_fields=["journal", "name"] if target else None,
+        )  # fmt: skip
         return True
 
     def _strike(self, step: b.Strike) -> None:

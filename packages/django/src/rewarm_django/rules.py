@@ -301,8 +301,9 @@ def _resolve(state: Any, path: str) -> Any:
 
 
 def attname(model: Any, name: str) -> str:
-    """A field's column attribute; "author" and "author_id" are one field."""
+    """A field's column attribute, or a relation's name: "author" and "author_id" are one, as are "book" and
+    "book_set"."""
     for one in model._meta.get_fields():
-        if getattr(one, "attname", None) == name or one.name == name:
+        if name in (one.name, getattr(one, "attname", None), getattr(one, "get_accessor_name", str)()):
             return str(getattr(one, "attname", one.name))
     return name

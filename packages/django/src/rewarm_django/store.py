@@ -160,11 +160,12 @@ class CacheStore(Store, Ledger):
     def _capture(self, step: s.Capture) -> tuple[bytes, ...]:
         names = [_tag(tag) for tag in step.tags]
         found = self.cache.get_many(names)
+        ttl = _seconds(max(step.ttl, STAMP_MS))  # jobs that share a tag would shorten each other's
         for name in names:
             if name in found:
-                self.cache.touch(name, _seconds(step.ttl))
+                self.cache.touch(name, ttl)
             else:
-                self.cache.add(name, os.urandom(8), _seconds(step.ttl))
+                self.cache.add(name, os.urandom(8), ttl)
         if len(found) < len(names):
             found = self.cache.get_many(names)
         return tuple(found.get(name) or os.urandom(8) for name in names)  # a cache that keeps nothing: never matches

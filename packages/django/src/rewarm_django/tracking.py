@@ -204,7 +204,7 @@ def _watching(model: Any, name: str) -> list[InvalidationRule]:
     rules = registry.of(model)
     if name in {field.name for field in model._meta.many_to_many}:
         return rules
-    return [rule for rule in rules if name in (rule.watch_fields or ())]
+    return [rule for rule in rules if name in {attname(model, watched) for watched in rule.watch_fields or ()}]
 
 
 def _m2m(model: Any, instances: Iterable[Any], name: str, using: str) -> None:

@@ -101,11 +101,18 @@ class OnCache(Application):
 
 def carry(app: Application, name: str) -> Application:
     """The application of this name, which may be one of ours, with the job that carries all of these."""
-    if name.startswith(f"{NAME}-") and (alias := name.removeprefix(f"{NAME}-")) in settings.CACHES:
-        app = caches[alias] if alias in caches else caches.adopt(OnCache(alias))
+    app = carried(name) or app
     if NAME not in app.jobs:
         app.add(_Carrier())
     return app
+
+
+def carried(name: str) -> Application | None:
+    """The application of one of Django's caches that has this name, with that job; None if it is none of ours."""
+    if not name.startswith(f"{NAME}-") or (alias := name.removeprefix(f"{NAME}-")) not in settings.CACHES:
+        return None
+    app = caches[alias] if alias in caches else caches.adopt(OnCache(alias))
+    return app if NAME in app.jobs else carry(app, "")
 
 
 class using:

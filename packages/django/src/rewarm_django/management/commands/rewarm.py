@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import click
 from django.core.management.base import BaseCommand, CommandError
+from django.db import Error, close_old_connections
 
 from rewarm import ConfigurationError, Rewarm
 from rewarm.cli.apps import Apps, pass_apps
@@ -38,6 +40,9 @@ class Described(Apps):
 def group(ctx: click.Context, app: str) -> None:
     """Caches kept warm and right from the task queue you already run."""
     ctx.obj = Described(alias=app)
+    with suppress(Exception):  # a sick project: the doctor will say
+        for one in caches.values():
+            one.import_views()
 
 
 @group.command()
@@ -48,10 +53,16 @@ def group(ctx: click.Context, app: str) -> None:
 def relay(every: float | None, grace: float) -> None:
     """Do what processes left in the outbox: once (for cron), or again and again."""
     while True:
-        click.echo(f"{outbox.relay(grace)} done, {outbox.waiting()} waiting")
+        try:
+            click.echo(f"{outbox.relay(grace)} done, {outbox.waiting()} waiting")
+        except Error as error:
+            if not every:
+                raise
+            click.echo(f"a database is away: {error}", err=True)
         if not every:
             return
         time.sleep(every)
+        close_old_connections()
 
 
 @group.command()
