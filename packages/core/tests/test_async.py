@@ -329,7 +329,12 @@ def test_gathered_children_join_their_parents_batch(app: Rewarm) -> None:
 
 def test_a_load_on_the_loop_thread_may_have_another_run_in_place() -> None:
     app = Rewarm("nested", adapter="inline")
-    inner = app.job(ttl=60, name="inner")(here)
+    last = app.job(ttl=60, name="last")(here)
+
+    @app.job(ttl=60, name="inner")
+    async def inner(n: int) -> int:
+        last.entry(n).invalidate(refresh=True)
+        return n
 
     @app.job(ttl=60, name="outer")
     async def outer(n: int) -> int:
@@ -337,7 +342,7 @@ def test_a_load_on_the_loop_thread_may_have_another_run_in_place() -> None:
         return n
 
     assert outer.get(1) == 1
-    assert inner.peek(1).state is State.HIT
+    assert [job.peek(1).state for job in (inner, last)] == [State.HIT] * 2  # type: ignore[union-attr]
     app.close()
 
 

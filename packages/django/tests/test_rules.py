@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -312,6 +313,21 @@ def test_an_async_job_is_read_by_a_blocking_view_of_an_async_server(ada: Author)
             return await sync_to_async(view)()
 
     assert async_to_sync(serve)() == "Ada"
+
+
+def test_async_jobs_of_other_servers_share_one_loop_and_get_over_a_database_that_was_away(rule: Any) -> None:
+    loops: list[Any] = []
+
+    async def count(n: int) -> int:
+        loops.append(asyncio.get_running_loop())
+        if not n:
+            await sync_to_async(lambda: connections["default"].close())()
+        return await Author.objects.acount()
+
+    job = cache.job(ttl=60, name="count")(count)
+    assert [job.get(n) for n in (1, 0, 2)] == [0, 0, 0]
+    assert len(set(loops)) == 1
+    async_to_sync(sync_to_async(connections.close_all))()
 
 
 def test_r8_fifty_saves_of_one_row_are_one_task(rule: Any, ada: Author) -> None:

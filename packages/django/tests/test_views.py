@@ -111,6 +111,22 @@ def test_a_class_based_view_is_a_job_of_its_own() -> None:
         cached_view(ttl=60)(First.as_view(http_method_names=["get"]))
 
 
+class Later(View):
+    async def get(self, request: Any) -> HttpResponse:
+        return HttpResponse("later")
+
+
+def test_an_async_class_based_view_is_awaited() -> None:
+    view = cached_view(ttl=60)(Later.as_view())
+
+    async def main() -> list[Any]:
+        return [await view(RequestFactory().get("/later/")) for _ in range(2)]
+
+    assert [(status(response), response.content) for response in async_to_sync(main)()] == [
+        ("fwd=miss", b"later"), ("hit", b"later"),
+    ]  # fmt: skip
+
+
 def test_a_decorator_outside_of_what_it_must_see_is_refused() -> None:
     for around in (Api.as_view(), api_function):
         with pytest.raises(ConfigurationError, match="put it on the method, or below @api_view"):

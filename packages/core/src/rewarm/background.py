@@ -19,6 +19,10 @@ CANCELLED_WITHIN = 1.0
 """Seconds that closing waits for cancelled loads."""
 
 
+_serving = threading.local()
+"""`loop`: this thread serves one of these loops."""
+
+
 class LoopThread:
     """One event loop on a daemon thread, made at first use, and again in a forked child."""
 
@@ -30,12 +34,15 @@ class LoopThread:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """The coroutine's result, with the caller's context variables."""
-        if self._loop is not None and self._thread is threading.current_thread():  # in a load, which waits for another
-            beside = LoopThread()
-            try:
-                return beside.run(coroutine)
-            finally:
-                beside.close()
+        if not getattr(_serving, "loop", False):
+            return self._run(coroutine)
+        beside = LoopThread()  # for a load, on such a thread, that waits for another one
+        try:
+            return beside._run(coroutine)
+        finally:
+            beside.close()
+
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         done: Future[T] = Future()
 
         def start() -> None:
@@ -63,6 +70,7 @@ class LoopThread:
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    _serving.loop = True
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.get_loop().run_forever()
 

@@ -86,7 +86,8 @@ class DeadLetters:
     def _retrying(self, letter: DeadLetter, text: str) -> Flow[Receipt]:
         runtime = self._app.runtime
         task = replace(received(letter.payload, runtime.name, runtime.signing_keys), attempt=1, due=None)
-        if task.kind == "refresh" and task.v <= VERSION and (problem := runtime.stray(task)):
+        own = task.app == runtime.name  # another's signature is not ours to make
+        if own and task.kind == "refresh" and task.v <= VERSION and (problem := runtime.stray(task)):
             raise ConfigurationError(f"{problem}: import the module that has it; the letter is kept")
         receipt = Receipt(self._app, task.kind, task.id)
         yield [Forget(runtime.record(name)) for name in dict.fromkeys((journal_id(task), task.id))]
@@ -95,7 +96,6 @@ class DeadLetters:
             place: Any = yield from freshness.queue(target, 0, None, "raise", task.id)
             receipt._took(target, place, task.id)
         else:
-            own = task.app == runtime.name  # another's signature is not ours to make
             yield Resend(replace(task, not_after=None, sig=None) if own else task, 0.0)
         yield [Exhume(runtime.dead_key, letter.id, text)]
         return receipt

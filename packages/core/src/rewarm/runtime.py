@@ -133,7 +133,7 @@ class Runtime:
             with self._loading(effect):
                 value, keep = self.app.wait_for(job.acall(values)) if job.is_async else job.call(values)
         except BaseException as error:
-            got = Loaded(None, elapsed(began), "raised", self._failure(error))
+            got = Loaded(None, elapsed(began), "raised", error)
         else:
             got = Loaded(value, elapsed(began), keep=keep)
         if gate and self._answered(got) and (steps := gate.report(got.error)):
@@ -150,20 +150,12 @@ class Runtime:
             with self._loading(effect):
                 value, keep = await (job.acall(values) if job.is_async else self.app.in_thread(job.call, values))
         except BaseException as error:
-            got = Loaded(None, elapsed(began), "raised", self._failure(error))
+            got = Loaded(None, elapsed(began), "raised", error)
         else:
             got = Loaded(value, elapsed(began), keep=keep)
         if gate and self._answered(got) and (steps := gate.report(got.error)):
             gate.reported(await self._acounted(steps))
         return got
-
-    def _failure(self, error: BaseException) -> BaseException:
-        """What a load that was ended so came to: one that took too long for its queue has failed."""
-        if not isinstance(error, self.adapter.interrupts):
-            return error
-        late = TimeoutError(f"the queue stopped the load: {error!r}")
-        late.__cause__ = error
-        return late
 
     @staticmethod
     def _answered(got: Loaded) -> bool:

@@ -162,11 +162,12 @@ class Delivery(Rider):
                 return (
                     yield from self._later(random.uniform(*OUTAGE), f"the store did not take the value: {got.error}")
                 )
-        if isinstance(got.error, Throttled) and not self.eager:
-            return (yield from self._later(self.pause or 0.0, str(got.error)))
-        if not isinstance(got.error, Exception):
-            raise got.error or AssertionError(got.how)  # the worker is being stopped: the message comes back
-        return (yield from self._failed(got.error))
+        failure = self._failure(got.error)
+        if isinstance(failure, Throttled) and not self.eager:
+            return (yield from self._later(self.pause or 0.0, str(failure)))
+        if not isinstance(failure, Exception):
+            raise failure or AssertionError(got.how)  # the worker is being stopped: the message comes back
+        return (yield from self._failed(failure))
 
     def _invalidate(self) -> Flow[Ended]:
         args = self.task.args
@@ -226,15 +227,26 @@ class Delivery(Rider):
 
     def failed(self, error: BaseException) -> tuple[int, list[Step]]:
         """Hold the place until the retry has had time to arrive; a dead one gives it up when it is buried."""
-        if not isinstance(error, Exception):
+        failure = self._failure(error)
+        if not isinstance(failure, Exception):
             return 1, []
         lease = self.host.target(self.task).lease
-        if isinstance(error, Throttled) and not self.eager:  # nobody asked the source: that is no attempt
-            self.pause = error.retry_after * random.uniform(1.0, 2.0)  # those who were refused do not come back in step
+        if isinstance(failure, Throttled) and not self.eager:  # nobody asked the source: that is no attempt
+            self.pause = failure.retry_after * random.uniform(
+                1.0, 2.0
+            )  # those who were refused do not come back in step
             return int(1000 * self.pause) + lease, self._settle(Outcome.DEFERRED)
-        self.pause, self.asked = self._wait(error), True
+        self.pause, self.asked = self._wait(failure), True
         hold = int(1000 * (self.pause or 0.0)) + lease
-        return hold, [] if self.pause is None else self._settle(Outcome.RETRIED, tell(error))
+        return hold, [] if self.pause is None else self._settle(Outcome.RETRIED, tell(failure))
+
+    def _failure(self, error: BaseException | None) -> BaseException | None:
+        """A load that took too long for its queue has failed."""
+        if not isinstance(error, self.host.adapter.interrupts):
+            return error
+        late = TimeoutError(f"the queue stopped the load: {error!r}")
+        late.__cause__ = error
+        return late
 
     def _settle(self, outcome: Outcome, error: str = "") -> list[Step]:
         """This delivery has ended so; if the task has, too, nobody need rescue it, or mourn it."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from asgiref.sync import async_to_sync, sync_to_async
+from asgiref.sync import SyncToAsync, async_to_sync, sync_to_async
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connections, models
@@ -199,12 +199,11 @@ class Application(Rewarm):
         return found
 
     def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """On a loop of this thread's own, whose database connections are then this thread's."""
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
+        """In a thread that an event loop waits for, on that loop: there, queries run in this very thread."""
+        above = getattr(SyncToAsync.threadlocal, "main_event_loop", None)
+        if above is not None and above.is_running() and not _runs_loop():
             return async_to_sync(_awaited)(coroutine)
-        return super().wait_for(coroutine)
+        return super().wait_for(_tidied(coroutine))
 
     def emit(self, event: events.Event) -> None:
         if isinstance(event, events.TaskStarted):  # an eager one has not come through `run`
@@ -312,6 +311,20 @@ def autodiscover() -> None:
 
 async def _awaited(coroutine: Coroutine[Any, Any, T]) -> T:
     return await coroutine
+
+
+async def _tidied(coroutine: Coroutine[Any, Any, T]) -> T:
+    """With database connections as a request has them, in the thread where its queries run."""
+    await sync_to_async(_tidy)()
+    return await coroutine
+
+
+def _runs_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _aliases() -> list[str]:

@@ -183,19 +183,19 @@ def related(
     for field in (one for one in declaring._meta.many_to_many if one.remote_field.through is sender):
         far = field.name if reverse or field.remote_field.symmetrical else field.remote_field.name
         near = field.remote_field.name if reverse else field.name
-        others = model._base_manager.using(using)
+        ends = (field.m2m_reverse_field_name(), field.m2m_field_name())
+        this, that = ends if reverse else ends[::-1]
+        others, there = model._base_manager.using(using), f"{sender._meta.get_field(that).target_field.attname}__in"
         cleared = instance._state.__dict__.setdefault("rewarm_cleared", {})
         if action == "pre_clear":
-            ends = (field.m2m_reverse_field_name(), field.m2m_field_name())
-            this, that = ends if reverse else ends[::-1]
             linked = sender._base_manager.using(using).filter(**{this: instance}).values(that)
-            cleared[sender, far] = list(others.filter(pk__in=linked)) if _watching(model, far) else []
+            cleared[sender, far] = list(others.filter(**{there: linked})) if _watching(model, far) else []
             continue
         _m2m(type(instance), [instance], near, using)
         if action == "post_clear":
             _m2m(model, cleared.pop((sender, far), []), far, using)
         elif _watching(model, far):
-            _m2m(model, others.filter(pk__in=pk_set), far, using)
+            _m2m(model, others.filter(**{there: pk_set}), far, using)
 
 
 def _watching(model: Any, name: str) -> list[InvalidationRule]:

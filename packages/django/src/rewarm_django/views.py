@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.http import HttpRequest
 from django.utils import translation
 
@@ -183,7 +183,7 @@ def cached_view(
                 _live.reset(token)
             return answer(request, found, _response(found, seen))
 
-        made_view: Any = acached if inspect.iscoroutinefunction(view) else cached
+        made_view: Any = acached if iscoroutinefunction(view) else cached
         made_view.job, made_view.fn = job, view
         return made_view
 
@@ -231,11 +231,9 @@ def _keeps(view: Any, cache_if: Any, cache_unless: Any) -> Callable[[Any], bool]
     for one in (cache_if, cache_unless):
         if one is not None and not callable(one):
             raise ConfigurationError(f"cache_if and cache_unless are predicates of the response, not {one!r}")
-        if inspect.iscoroutinefunction(one) and not inspect.iscoroutinefunction(view):
+        if iscoroutinefunction(one) and not iscoroutinefunction(view):
             raise ConfigurationError(f"{one!r} is an async def: only an async view's cache_if and cache_unless may be")
-    stores, drops = (
-        async_to_sync(one) if inspect.iscoroutinefunction(one) else one for one in (cache_if, cache_unless)
-    )
+    stores, drops = (async_to_sync(one) if iscoroutinefunction(one) else one for one in (cache_if, cache_unless))
 
     def keeps(response: Any) -> bool:
         return (stores is None or bool(stores(response))) and not (drops and drops(response))

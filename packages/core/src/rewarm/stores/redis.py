@@ -106,8 +106,9 @@ class RedisStore(Store, Ledger):
         link = self._alinks.get(loop)
         if link is None:
             assert self._endpoint.alink is not None
-            for closed in [other for other in list(self._alinks) if other.is_closed()]:
-                self._alinks.pop(closed, None)  # its connections hold the loop, so it would never go by itself
+            for other in self._alinks.keyrefs():
+                if (closed := other()) is not None and closed.is_closed():
+                    self._alinks.pop(closed, None)  # its connections hold the loop: it would never go by itself
             link = self._alinks[loop] = self._endpoint.alink()
         return link
 
