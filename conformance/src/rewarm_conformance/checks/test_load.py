@@ -16,6 +16,8 @@ ENDED = ("done", "skipped")  # skipped: killed after the value was stored, and b
 MANY = 1000
 SOME = 200
 FEW = 5
+WORK = 0.03
+"""Seconds that each of `SOME` takes: all of them take longer than it takes to kill a worker."""
 
 
 @check("DEPTH-01")
@@ -58,7 +60,7 @@ def test_load_02(bed: Bed) -> None:
     chance = random.Random(seed)
     for _ in range(3):
         bed.start(ready=False)
-    tokens = bed.tokens(SOME, "slow", 0.03)  # longer than it takes to kill one
+    tokens = bed.tokens(SOME, "slow", WORK)
     began = time.monotonic()
     bed.wait(lambda h: checkers.of(h, "done"), ARRIVAL + bed.testbed.boot_seconds, whole=True)
     for _ in range(6):
@@ -78,7 +80,7 @@ def _lost(bed: Bed, history: History, tokens: list[str]) -> list[str]:
     untold = [token for token in tokens if not told[token]]
     if len(untold) > FEW:
         return untold
-    return [token for token in untold if bed.app.jobs["slow"].entry(token, 0.01).peek() is None]
+    return [token for token in untold if bed.app.jobs["slow"].entry(token, WORK).peek() is None]
 
 
 def _working(bed: Bed) -> list[Worker]:
