@@ -327,7 +327,6 @@ def test_async_jobs_of_other_servers_share_one_loop_and_get_over_a_database_that
     job = cache.job(ttl=60, name="count")(count)
     assert [job.get(n) for n in (1, 0, 2)] == [0, 0, 0]
     assert len(set(loops)) == 1
-    async_to_sync(sync_to_async(connections.close_all))()
 
 
 def test_r8_fifty_saves_of_one_row_are_one_task(rule: Any, ada: Author) -> None:

@@ -316,7 +316,10 @@ async def _awaited(coroutine: Coroutine[Any, Any, T]) -> T:
 async def _tidied(coroutine: Coroutine[Any, Any, T]) -> T:
     """With database connections as a request has them, in the thread where its queries run."""
     await sync_to_async(_tidy)()
-    return await coroutine
+    try:
+        return await coroutine
+    finally:
+        await sync_to_async(_tidy)()
 
 
 def _runs_loop() -> bool:
