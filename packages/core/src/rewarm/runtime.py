@@ -136,7 +136,7 @@ class Runtime:
             got = Loaded(None, elapsed(began), "raised", error)
         else:
             got = Loaded(value, elapsed(began), keep=keep)
-        if gate and self._answered(got) and (steps := gate.report(got.error)):
+        if gate and _tells(got) and (steps := gate.report(got.error)):
             gate.reported(self._counted(steps))
         return got
 
@@ -153,14 +153,9 @@ class Runtime:
             got = Loaded(None, elapsed(began), "raised", error)
         else:
             got = Loaded(value, elapsed(began), keep=keep)
-        if gate and self._answered(got) and (steps := gate.report(got.error)):
+        if gate and _tells(got) and (steps := gate.report(got.error)):
             gate.reported(await self._acounted(steps))
         return got
-
-    @staticmethod
-    def _answered(got: Loaded) -> bool:
-        """The source has: a load that was cancelled says nothing of it."""
-        return got.error is None or isinstance(got.error, Exception)
 
     def _counted(self, steps: Sequence[Step]) -> list[Any]:
         """A gate's steps; no answers if the ledger is away: that neither forbids a load nor costs its value."""
@@ -340,6 +335,11 @@ class Runtime:
 def task_id(key: str, born: bytes, q: int) -> str:
     """A refresh's id follows from its entry, incarnation and place: every copy of the task has it."""
     return blake2b(b"%b\0%b\0%d" % (key.encode(), born, q), digest_size=16).hexdigest()
+
+
+def _tells(got: Loaded) -> bool:
+    """A load says how its source is, unless it was cancelled."""
+    return got.error is None or isinstance(got.error, Exception)
 
 
 @contextmanager

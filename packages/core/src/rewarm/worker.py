@@ -232,9 +232,8 @@ class Delivery(Rider):
             return 1, []
         lease = self.host.target(self.task).lease
         if isinstance(failure, Throttled) and not self.eager:  # nobody asked the source: that is no attempt
-            self.pause = failure.retry_after * random.uniform(
-                1.0, 2.0
-            )  # those who were refused do not come back in step
+            spread = random.uniform(1.0, 2.0)  # those who were refused do not come back in step
+            self.pause = failure.retry_after * spread
             return int(1000 * self.pause) + lease, self._settle(Outcome.DEFERRED)
         self.pause, self.asked = self._wait(failure), True
         hold = int(1000 * (self.pause or 0.0)) + lease
