@@ -42,7 +42,7 @@ def interpreter(version: str) -> str | None:
 
 def isolated(cell: dict[str, Any], python: str) -> list[str]:
     """A Python with the package and its own dependencies only, so that no adapter leans on another's."""
-    own = ("packages/core", folder(cell), "conformance")
+    own = dict.fromkeys(("packages/core", folder(cell), "conformance"))
     packages = [part for path in own for part in ("--with-editable", str(ROOT / path))]
     extra = [part for requirement in cell.get("with", []) for part in ("--with", requirement)]
     resolution = cell.get("resolution", "highest")
@@ -52,7 +52,7 @@ def isolated(cell: dict[str, Any], python: str) -> list[str]:
 
 def folder(cell: dict[str, Any]) -> str:
     name = str(cell["package"]).removeprefix("rewarm-")
-    return next(path for path in (f"packages/adapter-{name}", f"packages/{name}") if (ROOT / path).is_dir())
+    return next(path for path in (f"packages/adapter-{name}", f"packages/{name}", name) if (ROOT / path).is_dir())
 
 
 def testbed(cell: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from unittest import mock
 
 import pytest
 
-from rewarm_conformance import Missing, bed
+from rewarm_conformance import Missing, lab
 from rewarm_conformance.reference import ReferenceTestbed
 from rewarm_conformance.testbed import Setting
 
@@ -26,19 +26,19 @@ def servers(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         started.append(mock.Mock(url="somewhere"))
         return started[-1]
 
-    monkeypatch.setattr(bed, "KINDS", {"redis": start, "directory": start})
+    monkeypatch.setattr(lab, "KINDS", {"redis": start, "directory": start})
     return started
 
 
 def test_a_testbed_that_cannot_be_made_leaves_no_server_behind(servers: list[Any]) -> None:
     with pytest.raises(OSError, match="no settings here"):
-        bed.Lab("tests:Refuses", Refuses)
+        lab.Lab("tests:Refuses", Refuses)
     assert [server.close.call_count for server in servers] == [1, 1]
 
 
 def test_a_missing_store_leaves_no_broker_behind(servers: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REWARM_REQUIRE_SERVICES", raising=False)
-    monkeypatch.setitem(bed.KINDS, "redis", mock.Mock(side_effect=Missing("no server")))
+    monkeypatch.setitem(lab.KINDS, "redis", mock.Mock(side_effect=Missing("no server")))
     with pytest.raises(pytest.skip.Exception, match="no server"):
-        bed.Lab("tests:Reference", ReferenceTestbed)
+        lab.Lab("tests:Reference", ReferenceTestbed)
     assert [server.close.call_count for server in servers] == [1]

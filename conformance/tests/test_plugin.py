@@ -13,6 +13,7 @@ pytest_plugins = ["pytester"]
 
 HONEST = """
 import asyncio
+import json
 import shutil
 import tempfile
 import time
@@ -70,6 +71,31 @@ class TakesNothing(ReferenceTestbed):
 class NoProgram(ReferenceTestbed):
     def worker(self, namespace, queue=None):
         return ["no-such-worker", namespace]
+
+class KnownByInstance(ForgetsTheTime):
+    def __init__(self, setting):
+        super().__init__(setting)
+        self.known_failures = {"DELIVER-06": "https://example.org/issues/3"}
+
+class Waits(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        def enqueue(self, payload, *, route, delay):
+            if not Path(self.queue.path).exists():
+                time.sleep(3600)
+            return super().enqueue(payload, route=route, delay=delay)
+
+class Refuses(ReferenceTestbed):
+    class adapter_class(ReferenceAdapter):
+        def enqueue(self, payload, *, route, delay):
+            json.loads(payload)
+            return super().enqueue(payload, route=route, delay=delay)
+
+class Misspelt(ReferenceTestbed):
+    redelivery_second = 3.0
+
+class PathInWords(ReferenceTestbed):
+    def worker(self, namespace, queue=None):
+        return [Path("/no/such/worker"), namespace]
 
 class NoWorker(Testbed):
     def build(self, namespace): ...
@@ -158,6 +184,9 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):  # type: 
         ("Undeclared", "ORDER-01", "undeclared", 1),
         ("Unsupported", "ORDER-01", "unsupported", 0),
         ("Known", "DELIVER-06", "known-fail", 0),
+        ("KnownByInstance", "DELIVER-06", "known-fail", 0),
+        ("Waits", "DELIVER-04", "fail", 1),
+        ("Refuses", "PAYLOAD-05", "fail", 1),
         ("Stale", "DELIVER-03", "fail", 1),
         ("Broken", "DELIVER-03", "error", 1),
         ("OneQueue", "DELIVER-10", "fail", 1),
@@ -220,6 +249,7 @@ def test_a_broken_testbed_says_so_and_stops(suite) -> None:  # type: ignore[no-u
         ("TakesNothing", "seen       EnqueueError: queue 'reference' did not take refresh"),
         ("NoProgram", "No such file or directory: 'no-such-worker'"),
         ("OneString", "expected   `worker` returns a list of words"),
+        ("PathInWords", "No such file or directory: '/no/such/worker'"),
     ],
 )
 def test_what_breaks_every_check_is_told_once(suite, testbed: str, told: str) -> None:  # type: ignore[no-untyped-def]
@@ -228,6 +258,13 @@ def test_what_breaks_every_check_is_told_once(suite, testbed: str, told: str) ->
     assert told in output
     verdicts = {id: result["verdict"] for id, result in report["checks"].items()}
     assert verdicts == {"SMOKE-01": "fail", "DELIVER-01": "untested"}, output
+
+
+def test_a_worker_that_does_not_start_fails_whichever_check_is_asked_for(suite) -> None:  # type: ignore[no-untyped-def]
+    ended, output, report = suite("NoProgram", "--rewarm-check", "DELIVER-01", "--rewarm-check", "DELIVER-03")
+    assert ended == 1
+    assert "SMOKE-01 does not hold: [Errno 2] No such file or directory: 'no-such-worker'" in output
+    assert [result["verdict"] for result in report["checks"].values()] == ["error", "untested"], output
 
 
 def test_a_testbed_that_raises_is_told_at_length_once(suite) -> None:  # type: ignore[no-untyped-def]
@@ -264,6 +301,7 @@ def test_a_run_that_names_nothing_to_check_says_what_to_name(pytester: pytest.Py
         (("NotThere",), "--rewarm-testbed beds:NotThere"),
         (("Capability",), "is no Testbed class"),
         (("NoWorker",), "--rewarm-testbed beds:NoWorker has no worker"),
+        (("Misspelt",), "has 'redelivery_second', which nobody asks for: is it 'redelivery_seconds'?"),
         (("NoBroker",), "broker 'kafka' is none of redis, rabbitmq, postgresql, directory and no Service class"),
     ],
 )

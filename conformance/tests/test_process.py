@@ -60,10 +60,15 @@ def test_what_a_dead_leader_left_is_killed_too(tmp_path: Path, apart: bool) -> N
 
 
 def test_a_stop_that_is_heard_has_a_status_and_one_that_is_not_has_none(tmp_path: Path) -> None:
-    started, child = worker(tmp_path, apart=False, seconds=60)
+    started = Worker([sys.executable, "-c", CHILD], {}, tmp_path / "log")
     assert started.stop(20) == -15
-    assert gone(child)
     deaf = Worker([sys.executable, "-c", DEAF], {}, tmp_path / "deaf")
     until(deaf.tail)
     assert deaf.stop(0.1) is None
     assert not deaf.alive
+
+
+def test_a_leader_that_dies_of_the_signal_and_leaves_its_children_has_not_stopped(tmp_path: Path) -> None:
+    started, child = worker(tmp_path, apart=False, seconds=60)
+    assert started.stop(0.5) is None
+    assert gone(child)

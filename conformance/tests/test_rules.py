@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 
 import rewarm_conformance.checks
@@ -11,7 +12,8 @@ from rewarm_conformance.contract import contract
 from rewarm_conformance.rules import CORE, DURABLE, FULL, RULES
 from rewarm_conformance.store_rules import STORE_RULES
 
-CONTRACT = Path(__file__).parents[2] / "docs" / "contract.md"
+ROOT = Path(__file__).parents[2]
+CONTRACT = ROOT / "docs/contract.md"
 
 
 def test_there_are_66_rules_with_unique_ids_and_sentences() -> None:
@@ -30,6 +32,12 @@ def test_every_rule_has_one_check() -> None:
 
 def test_the_contract_is_current() -> None:
     assert CONTRACT.read_text() == contract(), "run python -m rewarm_conformance.contract > docs/contract.md"
+
+
+def test_the_how_to_shows_the_example_as_it_is() -> None:
+    example = ROOT / "examples/third_party_adapter/src/rewarm_redlist"
+    blocks = re.findall(r"^```py\n(.*?)^```", (ROOT / "docs/adapters.md").read_text(), re.S | re.M)
+    assert blocks == [(example / name).read_text() for name in ("__init__.py", "testbed.py")]
 
 
 def test_list(capsys) -> None:  # type: ignore[no-untyped-def]

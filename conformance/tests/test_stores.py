@@ -49,6 +49,12 @@ def test_the_redis_store_holds(suite, monkeypatch: pytest.MonkeyPatch) -> None: 
         suite("--rewarm-store", "factories:redis").assert_outcomes(passed=len(STORE_RULES), deselected=len(RULES))
 
 
+def test_a_store_has_no_report(suite) -> None:  # type: ignore[no-untyped-def]
+    done = suite("--rewarm-store", "factories:memory", "--rewarm-report", "out.json")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    assert "a store has no report" in done.stderr.str()
+
+
 @pytest.mark.parametrize("id", STORE_RULES)
 def test_the_mutant_fails_its_own_check(suite, id: str) -> None:  # type: ignore[no-untyped-def]
     name = id.replace("-", "_")
@@ -56,3 +62,4 @@ def test_the_mutant_fails_its_own_check(suite, id: str) -> None:  # type: ignore
     done.assert_outcomes(failed=1, deselected=len(RULES) + len(STORE_RULES) - 1)
     seen = re.findall(r"^seen +(.*)$", done.stdout.str(), re.MULTILINE)[0]  # in CI the summary says it again
     assert re.search(STORE_MUTANTS[id][1], seen), seen
+    assert f"--rewarm-store rewarm_conformance.mutants.stores:{name} --rewarm-check {id}" in done.stdout.str()

@@ -1,21 +1,18 @@
-"""Lab and Bed: what checks drive. A lab has the servers of one test process, a bed one namespace and its workers."""
+"""Bed: what checks drive: one namespace, an application that sends, and workers."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import shutil
 import sys
-import tempfile
 import threading
 import time
 import uuid
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import pytest
 
@@ -29,17 +26,20 @@ from rewarm.worker import DELIVERIES, KEEP
 
 from . import checkers
 from .checkers import Broken, Judgement
-from .journal import History, Journal
+from .journal import History
 from .probe import LEASE, Probe
 from .process import Worker
-from .services import KINDS, Missing, Service, required
-from .testbed import Setting, Testbed
+
+if TYPE_CHECKING:
+    from .lab import Lab
 
 PATIENCE = float(os.environ.get("REWARM_PATIENCE", "1"))
 QUIET = 0.5
 """Seconds in which nothing more may happen."""
 ARRIVAL = 15.0
 """Seconds for a payload to start on a running worker."""
+ANSWER = 30.0
+"""Seconds in which `enqueue` returns or raises, whatever the broker does."""
 APPS = "rewarm_conformance.probe:app,rewarm_conformance.second:app"
 
 
@@ -66,114 +66,6 @@ class Sent(NamedTuple):
     receipt: Receipt
 
 
-class Lab:
-    """The servers, the scratch directory and the warm bed of one test process."""
-
-    def __init__(self, path: str, testbed: type[Testbed], strict: bool = False) -> None:
-        self.path, self.testbed_class, self.strict = path, testbed, strict
-        self.directory = Path(tempfile.mkdtemp(prefix="rewarm-lab-"))
-        self.journal = Journal(self.directory / "journal")
-        self.limit: float | None = None  # seconds that an unsupported check may wait
-        self.beds: list[Bed] = []
-        self.services: list[Service] = []
-        try:
-            self.broker = self.service(testbed.broker) if testbed.broker else None
-            store = self.service("redis")
-            url = self.broker.url if self.broker else str(self.directory)
-            self.setting = Setting(url=url, store=store.url, directory=str(self.directory))
-            self.testbed = testbed(self.setting)
-        except BaseException:
-            self.close()  # nobody has the lab yet, and its servers run
-            raise
-        self.kept: Bed | None = None  # the warm one
-        self.smoke: Broken | bool | None = False  # False: not tried yet
-
-    def service(self, kind: str | type[Service]) -> Service:
-        """A new server, or a skip with the reason; a failure where it is required."""
-        name, make = (kind, KINDS[kind]) if isinstance(kind, str) else (kind.__name__.lower(), kind)
-        try:
-            service = make()
-        except Missing as error:
-            if self.strict or required(name):
-                raise
-            pytest.skip(str(error))
-        self.services.append(service)
-        return service
-
-    def bed(self) -> Bed:
-        """A new namespace without a worker."""
-        bed = Bed(self)
-        self.beds.append(bed)
-        return bed
-
-    def warm(self) -> Bed:
-        """The namespace with a running worker that checks share if they stop and kill nothing."""
-        if self.kept is None or not self.kept.workers[0].alive:
-            self.kept = self.bed()
-            self.kept.start()
-        return self.kept
-
-    def cool(self) -> None:
-        """Stop the warm worker: the next check stops the broker, which it would notice."""
-        if self.kept is not None:
-            self.kept.close()
-            self.kept = None
-
-    @contextlib.contextmanager
-    def outage(self) -> Iterator[Service]:
-        """The broker, to be stopped; started again in any case. Untested without one."""
-        if self.broker is None:
-            pytest.skip("the testbed names no broker that could be stopped")
-        self.cool()
-        stopped = Outage(self.broker, self.journal)
-        try:
-            yield stopped
-        finally:
-            stopped.start()
-
-    def try_smoke(self) -> Broken | None:
-        """SMOKE-01, once: what was wrong, or None."""
-        if self.smoke is False:
-            self.kept = self.bed()
-            try:
-                self.kept.start(ready=False)
-                self.smoke = self.kept.ready()
-            except CheckFailed as error:  # no worker to start, or no ping taken: said once, not by every check
-                self.smoke = error.broken
-        assert not isinstance(self.smoke, bool)
-        return self.smoke
-
-    def close(self) -> None:
-        for bed in self.beds:
-            bed.close()
-        while self.services:  # each once: this may be called again
-            self.services.pop().close()
-        shutil.rmtree(self.directory, ignore_errors=True)
-
-
-class Outage(Service):
-    """A broker whose stops and starts are in the journal. Starts at most once per stop."""
-
-    def __init__(self, broker: Service, journal: Journal) -> None:
-        self.broker, self.journal, self.url, self.down = broker, journal, broker.url, False
-
-    def stop(self) -> None:
-        self.broker.stop()
-        self.down = True
-        self.journal.write("broker-stop")
-
-    def start(self) -> None:
-        if self.down:
-            self.down = False
-            self.broker.start()
-            self.journal.write("broker-start")
-
-    def close(self) -> None: ...
-
-    def version(self) -> str:
-        return self.broker.version()
-
-
 class Bed:
     """One namespace: an application that sends, and workers."""
 
@@ -181,6 +73,7 @@ class Bed:
         self.lab, self.testbed, self.journal = lab, lab.testbed, lab.journal
         self.namespace = "rw" + uuid.uuid4().hex[:10]
         self.workers: list[Worker] = []
+        self.sent: set[str] = set()
         self.since = time.monotonic()  # of the check that uses it
         self.testbed.prepare(self.namespace)
         self.probe = self.producer()
@@ -198,6 +91,7 @@ class Bed:
         """Refresh an entry of a probe's job. `options` go to `Entry.refresh`. A refusal fails the check."""
         token = token or new_token()
         entry = self.app.jobs[job].entry(token, *args)
+        self.sent.add(token)
         self.journal.write("sent", token)
         try:
             return Sent(token, entry, entry.refresh(**options))
@@ -218,11 +112,14 @@ class Bed:
         return captured.tasks[0]
 
     def post(self, task: Task | str, **fields: Any) -> str | None:
-        """Give a payload to the queue as it is, `fields` added -> the queue's id."""
+        """Give a payload to the queue as it is, `fields` added -> the queue's id. A refusal fails the check."""
         payload = task if isinstance(task, str) else json.dumps({**json.loads(task.dumps()), **fields})
         token = "" if isinstance(task, str) else str((task.args or [""])[0])
         self.journal.write("sent", token)
-        return self.adapter.enqueue(payload, route=Route(), delay=0.0)
+        try:
+            return self.adapter.enqueue(payload, route=Route(), delay=0.0)
+        except Exception as error:
+            raise CheckFailed(Broken("the queue takes the payload", repr(error))) from error
 
     def post_many(self, tasks: Sequence[tuple[Task, Route]]) -> None:
         """Give payloads to the queue in one call. A refusal fails the check."""
@@ -262,6 +159,7 @@ class Bed:
         argv = self.testbed.worker(self.namespace, queue)
         if isinstance(argv, str):  # would be taken letter by letter
             raise CheckFailed(Broken("`worker` returns a list of words", f"one string: {argv}"))
+        argv = [str(word) for word in argv]  # a word may be a path
         environment = {
             "REWARM_TESTBED": self.lab.path, "REWARM_NAMESPACE": self.namespace, "REWARM_JOURNAL": self.journal.path,
             "REWARM_SETTING": self.lab.setting.dumps(), "PYTHONPATH": self.plain_environment()["PYTHONPATH"],
@@ -275,7 +173,7 @@ class Bed:
         self.workers.append(worker)
         self.journal.write("spawn", worker=worker.process.pid)
         if ready and (broken := self.ready(worker, queue)) is not None:
-            raise RuntimeError(f"a worker did not become ready: {broken.seen}\n{worker.tail()}")
+            raise CheckFailed(broken)
         return worker
 
     def ready(self, worker: Worker | None = None, queue: str | None = None) -> Broken | None:
@@ -290,7 +188,10 @@ class Bed:
             history = self.wait(_all_started(pings), 1.0, whole=True)
             if any(worker.owns(one.pid, one.ppid) for one in history if one.event == "start" and one.t > began):
                 return None
-        state = "runs" if worker.alive else f"ended with status {worker.process.poll()}"
+        state = "runs"
+        if not worker.alive:
+            worker.kill()  # reaps it, after all that it has left
+            state = f"ended with status {worker.process.returncode}"
         return Broken("a ping runs in a worker", f"no ping ran; the worker {state}: {' '.join(worker.argv)}")
 
     def kill(self, worker: Worker | None = None) -> float:
@@ -300,11 +201,11 @@ class Bed:
         self.journal.write("kill", worker=worker.process.pid)
         return time.monotonic()
 
-    def stop(self, worker: Worker | None = None) -> int | None:
-        """Ask a worker to stop -> its exit status, None if it had to be killed."""
+    def stop(self, worker: Worker | None = None, *, busy: float = 0.0) -> int | None:
+        """Ask a worker to stop -> its exit status, None if it had to be killed. `busy`: seconds that its tasks take."""
         worker = worker or self.workers[-1]
         self.journal.write("term", worker=worker.process.pid)
-        return worker.stop(self.patience(self.testbed.stop_seconds), self.testbed.stop_signal)
+        return worker.stop(self.patience(self.testbed.stop_seconds) + busy, self.testbed.stop_signal)
 
     @contextlib.contextmanager
     def supervised(self) -> Iterator[None]:
@@ -346,7 +247,7 @@ class Bed:
         deadline = time.monotonic() + self.patience(seconds)
         while True:
             try:
-                probe.app.jobs["ok"].refresh(token)
+                answered(lambda: probe.app.jobs["ok"].refresh(token), self.patience(ANSWER))
                 return
             except EnqueueError as error:
                 if time.monotonic() > deadline:
@@ -405,6 +306,25 @@ class Bed:
             override(probe.adapter, eager=True)
         probe.app.configure(store="memory", **settings)
         return probe
+
+
+def answered(call: Callable[[], Any], seconds: float) -> None:
+    """Make a call that may hang. A check fails if it neither returns nor raises in time."""
+    raised: list[BaseException] = []
+    ended = threading.Event()
+
+    def run() -> None:
+        try:
+            call()
+        except BaseException as error:
+            raised.append(error)
+        ended.set()
+
+    threading.Thread(target=run, daemon=True).start()
+    if not ended.wait(seconds):
+        raise CheckFailed(Broken(f"the call returns or raises within {seconds:.0f} s", "it still waits"))
+    if raised:
+        raise raised[0]
 
 
 def _sum(tokens: Collection[str], counts: Counter[str], times: int) -> int:

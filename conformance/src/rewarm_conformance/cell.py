@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rewarm import Adapter
 
 if TYPE_CHECKING:
-    from .bed import Lab
+    from .lab import Lab
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ rewarm-conformance --testbed my_pkg.testbed:MyTestbed --check RETRY-03
 rewarm-conformance --list
 ```
 
-`rewarm_conformance.Testbed` is the one class that an adapter's author writes; its docstring holds a complete one.
+`rewarm_conformance.Testbed` is the one class that an adapter's author writes; its docstring shows one.
 Servers are started by the suite, on ports of their own. A missing one is a skip with its reason, and a failure where
 `REWARM_REQUIRE_SERVICES` names it or with `--strict`. `REWARM_PATIENCE` multiplies deadlines and, above 1, pauses.
 

@@ -32,9 +32,12 @@ def unearned(rule: Rule, why: str, again: str) -> str:
     return "\n".join(_row(*row) for row in [(rule.id, rule.sentence), *needs, ("seen", why), ("again", again)])
 
 
-def brief(rule: Rule, broken: Broken) -> str:
+def brief(rule: Rule, broken: Broken, again: str) -> str:
     """The text where there is neither queue nor worker."""
-    rows = [(rule.id, rule.sentence), ("expected", broken.expected), ("seen", broken.seen), ("usual", rule.causes)]
+    rows = [
+        (rule.id, rule.sentence), ("expected", broken.expected), ("seen", broken.seen),
+        ("usual", rule.causes.replace("; ", "\n")), ("again", again),
+    ]  # fmt: skip
     return "\n".join(_row(*row) for row in rows)
 
 

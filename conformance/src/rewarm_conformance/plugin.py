@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import json
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -14,9 +15,10 @@ import pytest
 from rewarm.stores import Store
 
 from . import failure, rules
-from .bed import Bed, CheckFailed, Lab
+from .bed import Bed, CheckFailed
 from .cell import Cell, describe
 from .checkers import Broken
+from .lab import Lab
 from .probe import locate
 from .report import Collector
 from .rules import PROFILES, RULES, Rule
@@ -28,7 +30,7 @@ from .verdicts import RED, Verdict, verdict
 ALL = {**RULES, **STORE_RULES}
 SHORT = 5.0
 """Seconds that a check of an undeclared capability waits."""
-AGAIN = "pytest --pyargs rewarm_conformance --rewarm-testbed {testbed} --rewarm-check {check}"
+AGAIN = "pytest --pyargs rewarm_conformance {of} --rewarm-check {check}"
 LAB = pytest.StashKey[Lab]()
 CELL = pytest.StashKey[Cell]()
 TOLD = pytest.StashKey[set[str]]()
@@ -79,6 +81,8 @@ def pytest_configure(config: pytest.Config) -> None:
         if unknown := {*testbed.known_failures, *testbed.loss_windows} - set(RULES):
             raise pytest.UsageError(f"{config.option.rewarm_testbed} names {sorted(unknown)[0]}, which is no check")
         config.pluginmanager.register(Collector(config), "rewarm-collector")
+    elif config.option.rewarm_report:
+        raise pytest.UsageError("--rewarm-report is of a testbed's run (--rewarm-testbed); a store has no report")
 
 
 def testbed_class(config: pytest.Config) -> type[Testbed]:
@@ -95,6 +99,9 @@ def testbed_class(config: pytest.Config) -> type[Testbed]:
         raise pytest.UsageError(
             f"--rewarm-testbed {path}: broker {found.broker!r} is none of {', '.join(KINDS)} and no Service class"
         )
+    for name in sorted(set(dir(found)) - set(dir(Testbed))):
+        if meant := difflib.get_close_matches(name, [one for one in vars(Testbed) if one[0] != "_"], 1, 0.85):
+            raise pytest.UsageError(f"--rewarm-testbed {path} has {name!r}, which nobody asks for: is it {meant[0]!r}?")
     return found
 
 
@@ -112,7 +119,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             wanted = bool(options.rewarm_testbed) and rules.in_profile(rule, options.rewarm_profile)
         (kept if wanted and rule.id in (options.rewarm_check or ALL) else rest).append(item)
     config.hook.pytest_deselected(items=rest)
-    items[:] = kept
+    items[:] = sorted(kept, key=lambda item: getattr(rule_of(item), "id", None) != "SMOKE-01")  # what it says first
 
 
 @pytest.fixture(scope="session")
@@ -132,7 +139,10 @@ def rewarm_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
 def lab(request: pytest.FixtureRequest, rewarm_lab: Lab) -> Iterator[Lab]:
     """The lab, when a ping has run. Limits the waits of a check whose capability is not declared."""
     rule = rule_of(request.node)
-    if rule is not None and rule.id != "SMOKE-01" and rewarm_lab.try_smoke() is not None:
+    if rule is not None and rule.id != "SMOKE-01" and (broken := rewarm_lab.try_smoke()) is not None:
+        if not rewarm_lab.told:  # in this process SMOKE-01 itself was not run
+            rewarm_lab.told = True
+            raise RuntimeError(f"SMOKE-01 does not hold: {broken.seen}\n{rewarm_lab.log()}")
         pytest.skip("SMOKE-01 failed: nothing else is worth trying before it holds")
     rewarm_lab.limit = None if declared(rule, request.config.stash[CELL]) else SHORT
     beds = list(rewarm_lab.beds)
@@ -179,7 +189,7 @@ def pytest_runtest_makereport(
     if rule is None or call.when == "teardown" or (call.when == "setup" and error is None):
         return report
     if rule.profile == "store":
-        return _of_store(report, rule, error)
+        return _of_store(report, item, error)
     found, why = _verdict(item, rule, error)
     broken = error.broken if isinstance(error, CheckFailed) else None
     if found in RED and found is not Verdict.ERROR:
@@ -196,7 +206,7 @@ def pytest_runtest_makereport(
     elif found is not Verdict.PASS:
         result["seen"] = str(error or why)
     if found is Verdict.KNOWN:
-        testbed = testbed_class(item.config)
+        testbed = _testbed(item)
         result["issue"] = {**testbed.known_failures, **testbed.loss_windows}[rule.id]
     cell = item.config.stash.get(CELL, None)
     told = json.dumps([rule.id, result, cell and asdict(cell)])
@@ -212,9 +222,11 @@ def _once(report: pytest.TestReport, item: pytest.Item, rule: Rule, error: str) 
     told.add(error)
 
 
-def _of_store(report: pytest.TestReport, rule: Rule, error: BaseException | None) -> pytest.TestReport:
-    if isinstance(error, CheckFailed):
-        report.longrepr = failure.brief(rule, error.broken)
+def _of_store(report: pytest.TestReport, item: pytest.Item, error: BaseException | None) -> pytest.TestReport:
+    rule, store = rule_of(item), item.config.option.rewarm_store
+    if rule is not None and isinstance(error, CheckFailed):
+        again = AGAIN.format(of=f"--rewarm-store {store}", check=rule.id)
+        report.longrepr = failure.brief(rule, error.broken, again)
     return report
 
 
@@ -226,7 +238,7 @@ def _verdict(item: pytest.Item, rule: Rule, error: BaseException | None) -> tupl
         end = "broke"
     elif isinstance(error, pytest.skip.Exception):
         end = "skipped"
-    testbed = testbed_class(item.config)
+    testbed = _testbed(item)
     return verdict(
         end,
         declared=declared(rule, item.config.stash.get(CELL, None)),
@@ -235,8 +247,14 @@ def _verdict(item: pytest.Item, rule: Rule, error: BaseException | None) -> tupl
     )
 
 
+def _testbed(item: pytest.Item) -> Testbed | type[Testbed]:
+    """The instance, which may say more than its class; without a lab the class."""
+    lab = item.config.stash.get(LAB, None)
+    return lab.testbed if lab is not None else testbed_class(item.config)
+
+
 def _text(item: pytest.Item, rule: Rule, broken: Broken | None, why: str) -> str:
-    again = AGAIN.format(testbed=item.config.option.rewarm_testbed, check=rule.id)
+    again = AGAIN.format(of=f"--rewarm-testbed {item.config.option.rewarm_testbed}", check=rule.id)
     if broken is None:
         return failure.unearned(rule, why, again)
     return failure.told(rule, broken, _bed(item), item.config.stash[CELL].versions, again)

@@ -149,7 +149,7 @@ class Probe:
 
     def refuse_once(self, payload: str) -> None:
         """NotAcknowledged at the first delivery of a payload that asks for it."""
-        token = json.loads(payload).get(REFUSED) if REFUSED in payload else None
+        token = json.loads(payload).get(REFUSED) if isinstance(payload, str) and REFUSED in payload else None
         if token and self.once(f"refused-{token}"):
             self.journal.write("refused", token)
             raise NotAcknowledged("the probe keeps the message")

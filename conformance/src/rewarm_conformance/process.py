@@ -69,15 +69,24 @@ class Worker:
         return [process for process in found if not _dead(process)]
 
     def stop(self, seconds: float, signum: int = signal.SIGTERM) -> int | None:
-        """Ask to stop -> the exit status, or None if the deadline passed. What is left then is killed."""
+        """Ask to stop -> the exit status, or None if the deadline passed. What is left then is killed.
+
+        A leader that dies of the signal, and leaves others to work on, has not stopped: a shell without `exec`.
+        """
         with suppress(psutil.NoSuchProcess):
             self.root.send_signal(signum)
         deadline = time.monotonic() + seconds
-        while self.alive and time.monotonic() < deadline:
-            time.sleep(0.005)
-        ended = not self.alive
+        while not (ended := not self.alive and not self._left_by(signum)) and time.monotonic() < deadline:
+            time.sleep(0.01)
         self.kill()
         return self.process.returncode if ended else None
+
+    def _left_by(self, signum: int) -> bool:
+        """Did the leader die of the signal, with others still alive?"""
+        if self.process.returncode is not None:
+            return False
+        told = os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # not reaped: see `alive`
+        return told is not None and (told.si_code, told.si_status) == (os.CLD_KILLED, signum) and bool(self._left())
 
     def tail(self, lines: int = 20) -> str:
         """The end of the log."""

@@ -28,10 +28,10 @@ GLYPHS = {
 MEANINGS = {
     Verdict.PASS: "held",
     Verdict.FAIL: "did not hold, and the adapter claims it",
-    Verdict.KNOWN: "a known failure, with an issue",
-    Verdict.UNSUPPORTED: "not declared; ran, and did not hold",
+    Verdict.KNOWN: "a known failure, with an issue; or a window of the queue's own, which luck may miss",
+    Verdict.UNSUPPORTED: "not declared; ran, and did not hold, or held by luck in such a window",
     Verdict.UNDECLARED: "not declared; ran, and held",
-    Verdict.UNTESTED: "the testbed lacks the control",
+    Verdict.UNTESTED: "the testbed lacks the control, a server is missing, or no ping ran",
     Verdict.ERROR: "suite or testbed broke",
 }
 RESULTS = {"conformant": "✓", "partial": "○", "failed": "✗"}

@@ -36,7 +36,8 @@ CORE = _rules(
     ("APP-01", "The adapter loads by its entry-point name; an unknown name fails with the way to install it.",
      "no entry point in the group rewarm.adapters; it names another class"),
     ("APP-02", "A worker finds the app through `$REWARM_APP` alone; a payload never names an import path.",
-     "the worker's entry calls one application instead of `Adapter.deliver`; it overrides `find`"),
+     "the worker's entry calls one application instead of `Adapter.deliver`; it overrides `find`; the testbed says "
+     "`imports_app`, and the worker's command line does not"),
     ("APP-03", "A payload for an unknown app or job fails loudly and is not retried for ever.",
      "the worker's entry swallows errors; it drops what it does not know"),
     ("APP-04", "Importing an adapter opens no connection and imports no other queue.",
@@ -89,7 +90,7 @@ CORE = _rules(
     ("RETRY-04", "When attempts are exhausted, the failure is reported exactly once.",
      "the queue runs a dead task again; TaskDead is swallowed"),
     ("RETRY-05", "The queue's own retries are off.",
-     "the queue's default for retries is not zero; its retry middleware is on"),
+     "the queue's default for retries is not zero; its retry middleware is on, and waits between them"),
     ("RETRY-06", "Id, key and arguments survive a retry.",
      "the adapter keys payloads by its own ids; arguments pass through another encoding"),
     ("RETRY-07", "A non-retryable exception is not retried.",
@@ -141,7 +142,7 @@ DURABLE = _rules(
     ("CRASH-02", "A payload that kills its worker is bounded: it ends as a dead letter.",
      "deliveries are counted after the run; the count dies with the worker", (REDELIVERY,)),
     ("CRASH-03", "A graceful stop loses nothing.",
-     "the stop interrupts the running task; prefetched messages are not given back"),
+     "the stop interrupts the running task; prefetched messages are not given back; what ended is not acknowledged"),
     ("CRASH-04", "The key lock of a dead worker expires.",
      "a lock without an end; a lease that something else keeps renewing"),
     ("CRASH-05", "Killed between compute and write, the key still converges.",
@@ -165,12 +166,12 @@ DURABLE = _rules(
 FULL = _rules(
     "full",
     ("DEPTH-01", "The depth of a queue is the number of payloads that wait in it.",
-     "`depth` ignores its argument; it counts what runs or is not due, too", (DEPTH,)),
+     "`depth` ignores its argument; it counts what has run, too", (DEPTH,)),
     ("ORDER-01", "A higher priority runs before a lower one that was queued earlier.",
      "`route.priority` is not passed on; the scale is inverted; the worker fetches too far ahead", (PRIORITY,)),
     ("LOAD-01", "Of 1,000 payloads on 4 workers none is lost and none doubled.",
      "a claim that is not atomic; a visibility limit shorter than the wait in a worker's memory"),
-    ("LOAD-02", "The same under random kills (the seed is printed): none is lost.",
+    ("LOAD-02", "Of 200 payloads on 3 workers under random kills (the seed is printed) none is lost.",
      "acknowledged at the start; a claim that dies with its worker", (REDELIVERY,)),
 )  # fmt: skip
 

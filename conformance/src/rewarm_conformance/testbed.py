@@ -37,7 +37,7 @@ class Setting:
 
 
 class Testbed(ABC):
-    """One adapter on one queue and one broker, as the suite has to see it. A complete one:
+    """One adapter on one queue and one broker, as the suite has to see it. One for Celery:
 
         class CeleryRedis(Testbed):
             broker = "redis"
@@ -46,7 +46,7 @@ class Testbed(ABC):
             def build(self, namespace):
                 app = Celery("probe", broker=self.url)
                 app.conf.task_default_queue = namespace
-                app.conf.broker_transport_options = {"visibility_timeout": 3, ...}
+                app.conf.broker_transport_options = {"visibility_timeout": 3}
                 return app, CeleryAdapter(app)
 
             def worker(self, namespace, queue=None):
@@ -115,7 +115,10 @@ class Testbed(ABC):
         """
 
     def make_eager(self, native: Any) -> None:
-        """Turn on the queue's own eager switch. Not given, though `eager_switch`: EAGER-07 is untested."""
+        """Turn on the queue's own eager switch, for this object alone: the suite goes on to send through others.
+
+        Not given, though `eager_switch`: EAGER-07 is untested.
+        """
         raise NotImplementedError
 
     def failed(self, namespace: str, log: str) -> bool:

@@ -5,7 +5,8 @@ import contextlib
 from rewarm import EnqueueError
 
 from .. import checkers
-from ..bed import ARRIVAL, Lab, judge, new_token
+from ..bed import ANSWER, ARRIVAL, answered, judge, new_token
+from ..lab import Lab
 from ..plugin import check
 
 
@@ -42,9 +43,10 @@ def test_broker_03(lab: Lab) -> None:
         bed.tokens(1)
         broker.stop()
         with contextlib.suppress(EnqueueError):
-            bed.app.jobs["ok"].refresh(new_token())
+            answered(lambda: bed.app.jobs["ok"].refresh(new_token()), bed.patience(ANSWER))
         broker.start()
         token = new_token()
         bed.until_sent(bed.probe, token)
         bed.start(ready=False)
-        judge(checkers.ran_at_least_once(bed.started(token, seconds=2 * ARRIVAL), [token]))
+        seconds = 2 * ARRIVAL + bed.testbed.boot_seconds
+        judge(checkers.ran_at_least_once(bed.started(token, seconds=seconds), [token]))

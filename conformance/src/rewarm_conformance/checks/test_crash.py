@@ -10,6 +10,9 @@ from ..bed import ARRIVAL, PATIENCE, Bed, judge, new_token
 from ..plugin import check
 from ..probe import LEASE, REFUSED
 
+GRAIN = 1.0
+"""Seconds that a busy machine may add."""
+
 
 @check("CRASH-01")
 def test_crash_01(bed: Bed) -> None:
@@ -44,10 +47,16 @@ def test_crash_02(bed: Bed) -> None:
 
 @check("CRASH-03")
 def test_crash_03(bed: Bed) -> None:
+    bed.start()
+    before = bed.tokens(3)
+    bed.finished(*before)
     tokens = _stopped_busy(bed)
     history = bed.wait(lambda h: all(checkers.ends(h, token, "done") for token in tokens), ARRIVAL + bed.recovery)
     lost = [token for token in tokens if not checkers.ends(history, token, "done")]
-    judge(checkers.holds(not lost, f"all {len(tokens)} payloads end", f"{len(lost)} of {len(tokens)} were lost"))
+    judge(
+        checkers.holds(not lost, f"all {len(tokens)} payloads end", f"{len(lost)} of {len(tokens)} were lost"),
+        checkers.delivered_once(history, before, "payload that had ended"),
+    )
 
 
 @check("CRASH-04")
@@ -87,13 +96,13 @@ def test_crash_05(bed: Bed) -> None:
 
 @check("CRASH-06")
 def test_crash_06(bed: Bed) -> None:
-    bed.start()
+    worker = bed.start()
     token = bed.send("gated").token
     bed.started(token)
-    killed = bed.kill()
+    bed.start()  # stands by; nothing else is sent from here on
+    killed = bed.kill(worker)
     bed.open_gate(token)
-    bed.start(ready=False)  # no ping: nothing else is sent from here on
-    bound = bed.testbed.redelivery_seconds + bed.testbed.boot_seconds + LEASE
+    bound = bed.testbed.redelivery_seconds + LEASE + GRAIN
     history = bed.started(token, times=2, seconds=bound)
     again = next((one for one in checkers.of(history, "start", token) if one.t > killed), None)
     judge(checkers.within(again, killed + bound, "the payload of the killed worker"))
@@ -110,6 +119,7 @@ def test_crash_07(bed: Bed) -> None:
 
 @check("CRASH-08")
 def test_crash_08(bed: Bed) -> None:
+    bed.start()
     tokens = _stopped_busy(bed)
     history = bed.wait(lambda h: all(checkers.ends(h, token, "done") for token in tokens), ARRIVAL + bed.recovery)
     judge(*(checkers.all_attempts(history, token, 1) for token in tokens), checkers.ran_at_least_once(history, tokens))
@@ -129,9 +139,9 @@ def test_crash_09(bed: Bed) -> None:
 
 def _stopped_busy(bed: Bed) -> list[str]:
     """A worker was asked to stop in mid-task, with more in its queue; another one has taken its place."""
-    bed.start()
     tokens = [bed.send("slow", 1.0).token, *bed.tokens(4, "slow", 0.3)]
     bed.started(tokens[0])
-    bed.stop()
+    status, seconds = bed.stop(busy=2.5), bed.testbed.stop_seconds + 2.5
+    judge(checkers.holds(status is not None, f"a busy worker ends within {seconds:.0f} s", "it had to be killed"))
     bed.start()
     return tokens

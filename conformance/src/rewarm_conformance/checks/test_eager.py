@@ -13,6 +13,7 @@ from rewarm import TaskDead
 from .. import checkers
 from ..bed import Bed, judge, new_token, override, untested
 from ..plugin import check
+from ..probe import Probe
 
 BOUND = 200
 ARGUMENTS = (
@@ -61,11 +62,7 @@ def test_eager_04(bed: Bed) -> None:
     for raises in (True, False):
         token = new_token()
         override(probe.adapter, eager_raises=raises)
-        try:
-            probe.app.jobs["refuses"].refresh(token)
-            raised = False
-        except TaskDead:
-            raised = True
+        raised = _raises(probe, token)
         letters = [letter for letter in probe.app.dead.list() if token in letter.payload]
         judge(
             checkers.same(f"TaskDead with eager_raises={raises}", raises, raised),
@@ -75,7 +72,7 @@ def test_eager_04(bed: Bed) -> None:
 
 @check("EAGER-05")
 def test_eager_05(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
-    probe, token, opened = bed.eager(), new_token(), list[str]()
+    token, opened = new_token(), list[str]()
     connect = socket.socket.connect
 
     def noted(self: socket.socket, address: object) -> None:
@@ -83,6 +80,7 @@ def test_eager_05(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)  # type: ignore[arg-type]
 
     monkeypatch.setattr(socket.socket, "connect", noted)
+    probe = bed.eager()
     probe.app.jobs["fails"].refresh(token, 1, 0.0)
     probe.app.jobs["ok"].get(new_token())
     judge(
@@ -123,3 +121,17 @@ def test_eager_07(bed: Bed) -> None:
     judge(checkers.same("eager after the switch", True, probe.adapter.eager))
     probe.app.jobs["fails"].refresh(token, 2, 30.0)
     judge(checkers.attempts(bed.history, token, [1, 2, 3]))
+    raises = bool(probe.adapter.eager_raises)
+    judge(
+        checkers.same("TaskDead, as `eager_raises` says", raises, _raises(probe, new_token())),
+        checkers.same("eager of another adapter than the one switched", False, bed.producer().adapter.eager),
+    )
+
+
+def _raises(probe: Probe, token: str) -> bool:
+    """Does a task that dies in eager mode raise TaskDead?"""
+    try:
+        probe.app.jobs["refuses"].refresh(token)
+    except TaskDead:
+        return True
+    return False

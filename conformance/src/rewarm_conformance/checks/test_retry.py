@@ -6,10 +6,12 @@ from .. import checkers
 from ..bed import ARRIVAL, QUIET, Bed, judge
 from ..plugin import check
 from ..probe import ATTEMPTS
-from ..rules import DELAY
+from ..rules import DELAY, REDELIVERY
 
 EVER = 1000  # as often as anybody tries
 PAUSE = 1.0
+BACKOFF = 16.0
+"""Seconds before a queue's own retry, at most: 15 in Dramatiq, which is the most patient by default."""
 
 
 @check("RETRY-01")
@@ -27,7 +29,10 @@ def test_retry_02(warm: Bed) -> None:
     judge(checkers.attempts(history, token, [1, 2]))
     (failed,) = checkers.of(history, "failed", token)
     (second,) = checkers.of(history, "start", token, 2)
-    judge(checkers.not_before(second, failed.t + PAUSE, "attempt 2"))
+    judge(
+        checkers.not_before(second, failed.t + PAUSE, "attempt 2"),
+        checkers.few_hops(history, token, PAUSE, warm.adapter.max_hop),
+    )
 
 
 @check("RETRY-03")
@@ -36,6 +41,10 @@ def test_retry_03(warm: Bed) -> None:
     warm.started(token, times=2)
     history = warm.quiet(lambda h: checkers.at_most(h, [token], 2), 2 * QUIET)
     judge(checkers.attempts(history, token, [1, 2]), checkers.ended(history, token, "done"))
+    if REDELIVERY in warm.app.capabilities:  # what is not acknowledged comes back, and is skipped: no start tells
+        seconds = warm.testbed.redelivery_seconds + QUIET
+        history = warm.wait(lambda h: checkers.delivered_once(h, [token]), seconds, whole=True)
+        judge(checkers.delivered_once(history, [token]))
 
 
 @check("RETRY-04")
@@ -47,17 +56,8 @@ def test_retry_04(warm: Bed) -> None:
     letters = [letter for letter in warm.letters() if letter.id == id]
     judge(
         checkers.buried(history, id),
-        checkers.same("dead letters", 1, len(letters)),
-        checkers.same("attempts in the dead letter", ATTEMPTS, letters[0].attempt),
+        checkers.same("attempts in the dead letters", [ATTEMPTS], [letter.attempt for letter in letters]),
     )
-
-
-@check("RETRY-05")
-def test_retry_05(warm: Bed) -> None:
-    token = warm.send("fails", EVER, 0.0).token
-    warm.wait(lambda h: checkers.of(h, "dead", token))
-    history = warm.quiet(lambda h: checkers.deliveries(h, token, 1, "failing payload"), 3 * QUIET)
-    judge(checkers.deliveries(history, token, 1, "failing payload"))
 
 
 @check("RETRY-06")
@@ -86,6 +86,7 @@ def test_retry_08(warm: Bed) -> None:
     before = _transit(warm)
     token = warm.send("fails", 1, PAUSE).token
     history = warm.started(token, times=2)
+    judge(checkers.attempts(history, token, [1, 2]))
     (failed,) = checkers.of(history, "failed", token)
     second = next(iter(checkers.of(history, "start", token, 2)), None)
     latest = failed.t + PAUSE + warm.testbed.delay_tolerance + max(before, _transit(warm))
@@ -111,10 +112,10 @@ def test_retry_09(bed: Bed) -> None:
     deadline = time.monotonic() + bed.patience(ARRIVAL / 3)
     while not (shown := bed.testbed.failed(bed.namespace, worker.tail(1000))) and time.monotonic() < deadline:
         time.sleep(0.05)
-    history = bed.quiet(lambda h: checkers.deliveries(h, token, 1, "dead task"), 3 * QUIET)
+    history = bed.quiet(lambda h: checkers.delivered_once(h, [token], "dead task"), 3 * QUIET)
     judge(
         checkers.holds(shown, "the queue's own tools show a failure", "they show none"),
-        checkers.deliveries(history, token, 1, "dead task"),
+        checkers.delivered_once(history, [token], "dead task"),
     )
 
 
@@ -131,3 +132,15 @@ def test_retry_10(bed: Bed) -> None:
         checkers.holds(checkers.of(history, "kill", token), "the next attempt is queued", "it never was"),
         checkers.followed(history, token),
     )
+
+
+@check("RETRY-05")  # the last of them: what has died before in this namespace has been waiting meanwhile
+def test_retry_05(warm: Bed) -> None:
+    token = warm.send("fails", EVER, 0.0).token
+    history = warm.wait(lambda h: checkers.of(h, "dead", token))
+    died = [one for one in checkers.of(history, "dead") if one.token in warm.sent]
+    judge(checkers.holds(any(one.token == token for one in died), "it dies", "it did not"))
+    tokens = {one.token for one in died}
+    seconds = died[0].t + BACKOFF - time.monotonic()
+    history = warm.wait(lambda h: checkers.delivered_once(h, tokens, "failing payload"), seconds, whole=True)
+    judge(checkers.delivered_once(history, tokens, "failing payload"))

@@ -72,19 +72,6 @@ class TakesAnything(BrokenCore):
         return encode
 
 
-@breaks("RETRY-03", r"attempts \[1, 2, 1")
-class NeverEnough(BrokenCore):
-    def app(self, name: str, adapter: Adapter, **settings: Any) -> Rewarm:
-        app = super().app(name, adapter, **settings)
-
-        def again(event: events.Event) -> None:
-            if isinstance(event, events.TaskEnded) and event.outcome == "done" and event.task.attempt > 1:
-                app.jobs[str(event.task.job)].refresh(*event.task.args)
-
-        app.listen(again)
-        return app
-
-
 @breaks("RETRY-04", "reported dead 2 times")
 class TellsTwice(BrokenCore):
     owner, attribute = App, "emit"

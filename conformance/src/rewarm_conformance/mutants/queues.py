@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 from typing import ClassVar
@@ -44,28 +45,40 @@ class EmptiesAtStart(ReferenceTestbed):
             super().run(threads)
 
 
-@breaks("DELIVER-05", "no ping ran")
-class OneLeader(ReferenceTestbed):
-    class consumer_class(Consumer):
-        def work(self) -> None:
-            leader = Path(f"{self.queue.path}.leader")
-            if not leader.exists() or leader.read_text() == str(os.getpid()):
-                leader.write_text(str(os.getpid()))
-                super().work()
-            self.stopping.wait()
+@breaks("DELIVER-05", "an attempt was delivered [2-9] times")
+class TwoMayTakeIt(ReferenceTestbed):
+    """Looks, and takes a moment later: within one process a lock keeps others out."""
+
+    class queue_class(Queue):
+        lock = threading.Lock()
+
+        def claim(self, queue: str) -> tuple[str, str] | None:
+            with self.lock, self.open() as connection:
+                found: tuple[str, str] | None = connection.execute(
+                    "select id, payload from message where queue = ? and due <= ? and failed is null "
+                    "order by priority, sequence limit 1", (queue, time.time()),
+                ).fetchone()  # fmt: skip
+                if found is not None:
+                    time.sleep(0.02)
+                    self.hold(found[0])
+                return found
 
 
-@breaks("RETRY-05", "one was delivered [2-9] times")
+@breaks("RETRY-03", "an attempt was delivered [2-9] times")
+class NeverAcknowledges(ReferenceTestbed):
+    class queue_class(Queue):
+        def done(self, id: str) -> None:
+            """Its lease runs out, and it comes back."""
+
+
+@breaks("RETRY-05", "an attempt was delivered [2-9] times")
 class RetriesNatively(ReferenceTestbed):
-    class consumer_class(Consumer):
-        def handle(self, id: str, payload: str) -> None:
-            for _ in range(3):
-                try:
-                    self.queue.entries[ENTRY](payload)
-                except TaskDead:
-                    continue
-                break
-            self.queue.done(id)
+    """After a pause, as queues do."""
+
+    class queue_class(Queue):
+        def fail(self, id: str, error: str) -> None:
+            with self.open() as connection:
+                connection.execute("update message set due = ? where id = ?", (time.time() + 5.0, id))
 
 
 @breaks("CRASH-01", "it did not run again")
