@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rewarm.cli.server import Server
-from rewarm_conformance.bed import Lab
+from rewarm_conformance.lab import Lab
 from rewarm_conformance.services import Rabbit, Redis, Service
 from rewarm_conformance.testbed import Testbed
 

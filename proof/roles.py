@@ -48,7 +48,7 @@ class Case:
     on_enqueue_error: str = "log"
     patience: int = 2
     lease: int = 1
-    place: int = 1
+    place: int = LIFE  # as the model holds one: a queued task is joined; less, and it counts as due later: overtaken
     throttle: int = 0
     stamp_ttl: int = 1
     empty: Any = None

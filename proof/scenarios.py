@@ -26,6 +26,7 @@ spare = Case(keeps_if_error=True)
 resting = Case(throttle=1)
 resting_spare = Case(throttle=1, keeps_if_error=True)
 eager = Case(ahead=True)
+sooner = Case(place=1)
 patient = Case(on_store_error="load")
 inside = Case(transactional=True)
 inline = Case(on_enqueue_error="inline")
@@ -128,6 +129,7 @@ SCENARIOS = [
     scenario("queued on a miss, expired by tag", [Reader(queuing_tag), Reader(queuing_tag), tx],
              begin(entry(queuing_tag, [STAMP], soft=AHEAD), stamps=[STAMP]), dup=1, lapse=1, stamp=1),
     scenario("warmed", [Queuer(plain), Queuer(plain), r, w], COLD, dup=1, lapse=1),
+    scenario("warmed, where a delayed task waits", [Queuer(sooner), Reader(sooner), task, w], QUEUED, dup=1, lapse=1),
     scenario("warmed while stale", [Queuer(plain), r, w, x], STALE, dup=1, lapse=1),
     scenario("reloaded", [Reloader(plain), Reloader(plain), r, w], STALE, dup=1, lapse=1),
     # --- tags

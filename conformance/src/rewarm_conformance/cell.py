@@ -38,8 +38,9 @@ def describe(lab: Lab, called: str | None = None) -> Cell:
     versions = {name: version(name) for name in (owner, queue, "rewarm", "rewarm-conformance") if name}
     versions |= lab.testbed.versions()
     broker = lab.broker.version() if lab.broker else "none"
-    kind, _, number = broker.partition(" ")
-    versions |= {kind: number} if number else {}
+    for server in (broker, lab.store.version()):
+        kind, _, number = server.partition(" ")
+        versions |= {kind: number} if number else {}
     versions["Python"] = platform.python_version()
     words = re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z][a-z0-9]*", type(lab.testbed).__name__.removesuffix("Testbed"))
     called = called or lab.testbed.name or "-".join(words).lower() or "testbed"

@@ -29,9 +29,9 @@ class Lab:
         self.services: list[Service] = []
         try:
             self.broker = self.service(testbed.broker) if testbed.broker else None
-            store = self.service("redis")
+            self.store = self.service("redis")
             url = self.broker.url if self.broker else str(self.directory)
-            self.setting = Setting(url=url, store=store.url, directory=str(self.directory))
+            self.setting = Setting(url=url, store=self.store.url, directory=str(self.directory))
             self.testbed = testbed(self.setting)
         except BaseException:
             self.close()  # nobody has the lab yet, and its servers run

@@ -53,10 +53,11 @@ def worker(folder: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    if (program := shutil.which("chromium")) is None:
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
         if required("chromium"):
-            raise LookupError("no chromium")
-        pytest.skip("no chromium: install chromium")
+            raise LookupError("no chromium, nor Google Chrome")
+        pytest.skip("no chromium: install chromium or Google Chrome")
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=arguments)

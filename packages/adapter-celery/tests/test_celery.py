@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib.metadata import requires
 
 import pytest
-from celery import Celery
+from celery import Celery, Task
 
 from rewarm import Capability, ConfigurationError, Rewarm, Route
 from rewarm.cli.server import Server
@@ -30,6 +30,19 @@ CELERY = """
     from celery import Celery
 
     celery = Celery("shop", broker="{url}", include=["shop.cache"])
+"""
+HANGS_ONCE = """
+    import os
+    import time
+    from celery.signals import task_prerun
+
+    @task_prerun.connect
+    def hang_once(**_):
+        if not os.path.exists("hung"):
+            open("hung", "w").close()
+            time.sleep(60)
+
+    celery.conf.task_time_limit = 1
 """
 
 
@@ -72,6 +85,13 @@ def test_several_applications_share_a_celery(server: Server) -> None:
     assert tables[0] is tables[1]
     assert set(tables[0]) == {"several-a", "several-b"}
     assert [name for name in celery.tasks if not name.startswith("celery.")] == ["rewarm.run"]
+
+
+def test_a_crash_spends_no_retries_of_celerys_own_whatever_the_configuration(server: Server) -> None:
+    celery = celery_on(server.url, "crash", task_retry_on_worker_lost=True)
+    app_on(celery, server)
+    task = celery.tasks["rewarm.run"]
+    assert (task.max_retries, task.retry_on_worker_lost, task.reject_on_worker_lost) == (0, False, True)
 
 
 def test_eager_mode_is_celerys_own_switch(server: Server) -> None:
@@ -129,7 +149,8 @@ def test_the_doctor_tells_of_pickle_prefetching_and_the_hour_after_a_kill() -> N
     assert "hoards" not in told
     assert "hostname" not in told
     quorum = celery_on("amqp://h//", "any", task_default_queue_type="quorum")
-    assert [one.severity for one in CeleryAdapter(quorum).doctor() if "topic" in one.fix] == ["error"]
+    (told_topic,) = [one for one in CeleryAdapter(quorum).doctor() if "topic" in one.fix]
+    assert (told_topic.severity, "waits inside a worker" in told_topic.message) == ("error", True)
 
 
 @pytest.mark.parametrize(("options", "told"), [({}, ["warning"]), ({"confirm_publish": True}, [])], ids=["not", "set"])
@@ -175,6 +196,14 @@ def test_the_worker_as_a_user_types_it(server: Server, shop: Callable[..., str],
     worker = ("celery", "-A", "shop.celery_app:celery", "worker", "-P", "solo", "--without-mingle", "--without-gossip")
     environment = {"REWARM_APP": "shop.cache:cache"} if cache is NAMED else {}
     assert shop(modules, *worker, **environment) == "done ['ada']"
+
+
+@pytest.mark.skipif(not hasattr(Task, "acks_on_timeout"), reason="before Celery 5.7 it is lost")
+def test_a_task_that_the_hard_time_limit_kills_comes_back(server: Server, shop: Callable[..., str]) -> None:
+    server.call("FLUSHALL")
+    modules = {"cache": ADAPTED.format(url=server.url), "celery_app": CELERY.format(url=server.url) + HANGS_ONCE}
+    worker = ("celery", "-A", "shop.celery_app:celery", "worker", "-c", "1", "--without-mingle", "--without-gossip")
+    assert shop(modules, *worker) == "done ['ada']"
 
 
 def test_redelivery_is_declared_for_brokers_that_keep_messages() -> None:

@@ -102,6 +102,47 @@ def test_capabilities_switch_and_advice_are_those_of_the_settings(django: Callab
     assert redis[1] == "True ['warning', 'warning', 'info']"
 
 
+def test_a_load_that_the_cluster_stops_has_failed_and_is_tried_again(
+    django: Callable[..., str], server: Server
+) -> None:
+    assert django(
+        f"""
+        import time
+        from django_q.timeout import TimeoutHandler
+        from rewarm_djangoq import run
+
+        cache = Rewarm("stopped", store={server.url!r}, adapter=DjangoQAdapter())
+        slow = lambda: time.sleep(30)
+        slow.__module__ = "shop"
+        receipt = cache.job(ttl=60, name="slow")(slow).refresh()
+        (sent,) = OrmQ.objects.all()
+        payload = sent.task["args"][0]
+        sent.delete()
+        with TimeoutHandler(1):
+            run(payload)
+        print(receipt.status(), OrmQ.objects.count())
+        """
+    ) == "retrying 1"  # fmt: skip
+
+
+def test_a_task_that_is_stopped_outside_its_load_is_not_acknowledged(django: Callable[..., str]) -> None:
+    assert django(
+        """
+        from django_q.exceptions import TimeoutException
+        from rewarm_djangoq import run
+
+        def insist(adapter, payload):
+            raise TimeoutException("while the store was away")
+
+        DjangoQAdapter.insist = insist
+        try:
+            run("payload")
+        except SystemExit as error:
+            print(isinstance(error, TimeoutException), error)
+        """
+    ) == "False rewarm: a task goes back to its queue: while the store was away"  # fmt: skip
+
+
 def test_importing_it_imports_no_other_queue(imported: Callable[..., set[str]], tmp_path: Path) -> None:
     settings = {
         "DJANGO_SETTINGS_MODULE": "rewarm_djangoq.trial_settings", "REWARM_TRIAL_DIRECTORY": str(tmp_path),

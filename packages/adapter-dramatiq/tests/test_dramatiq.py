@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 
 import dramatiq
 import pytest
-from dramatiq import Message, Worker
+from dramatiq import Message, Middleware, Worker
+from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.brokers.stub import StubBroker
-from dramatiq.middleware import Retries, TimeLimitExceeded
+from dramatiq.middleware import Retries, ShutdownNotifications, TimeLimitExceeded
 
 from rewarm import Capability, ConfigurationError, Outcome, Retry, Rewarm
 from rewarm.cli.server import Server
@@ -90,6 +93,37 @@ def test_several_applications_share_a_broker_and_foreign_messages_harm_none(
     assert [receipt.outcome(10) for receipt in receipts] == ["done", "done"]
 
 
+def test_workers_consume_the_queues_of_all_adapters_on_a_broker(broker: RedisBroker, server: Server) -> None:
+    for queue in ("first", "second"):  # a worker only imports them: it sends nothing
+        Rewarm(queue, store=server.url, adapter=DramatiqAdapter(broker, queue=queue))
+    assert {"first", "second"} <= broker.get_declared_queues()
+
+
+def test_a_worker_that_is_stopped_lets_its_task_end(server: Server) -> None:
+    started, notified = threading.Event(), threading.Event()
+
+    class Notified(Middleware):
+        def before_worker_shutdown(self, broker: object, worker: object) -> None:
+            notified.set()
+
+    def slow() -> str:
+        started.set()
+        deadline = time.monotonic() + 10
+        while not notified.is_set() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return "loaded"
+
+    broker = StubBroker(middleware=[Retries(), ShutdownNotifications(notify_shutdown=True), Notified()])
+    app = Rewarm("stopped", store=server.url, adapter=DramatiqAdapter(broker))
+    receipt = app.job(ttl=60, name="slow")(slow).refresh()
+    worker = Worker(broker, worker_timeout=20, worker_threads=1)
+    worker.start()
+    assert started.wait(10)
+    worker.stop()
+    assert receipt.status() == "done"
+    app.close()
+
+
 def test_a_dead_task_is_a_dead_letter_of_the_queue_and_not_retried(
     broker: RedisBroker, server: Server, work: Callable[[], None]
 ) -> None:
@@ -123,6 +157,9 @@ def test_it_speaks_json_only(broker: RedisBroker, server: Server) -> None:
 def test_the_doctor_tells_what_is_slow_to_come_back_or_dropped(broker: RedisBroker) -> None:
     told = {finding.message.partition(":")[0]: finding for finding in DramatiqAdapter(broker).doctor()}
     assert any("comes back after 60 s" in message for message in told)
+    assert any("up to 2 s late" in message for message in told)
+    rabbit = RabbitmqBroker(url="amqp://127.0.0.1:1", middleware=[])  # which pushes what it is given
+    assert any("up to 1 s late" in finding.message for finding in DramatiqAdapter(rabbit).doctor())
     bare = StubBroker(middleware=[])
     found = [finding for finding in DramatiqAdapter(bare).doctor() if finding.severity == "error"]
     assert "Retries" in found[0].message

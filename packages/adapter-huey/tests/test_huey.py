@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from huey import Huey, MemoryHuey, PriorityRedisHuey, RedisHuey, SqliteHuey
 
-from rewarm import Capability, EnqueueError, Rewarm, Route
+from rewarm import Capability, EnqueueError, NotAcknowledged, Rewarm, Route
 from rewarm.cli.server import Server
 from rewarm_huey import AckRedisHuey, HueyAdapter, JSONSerializer
 
@@ -125,6 +125,24 @@ def test_a_task_that_is_interrupted_is_not_acknowledged(huey: Huey, server: Serv
     assert huey.storage.conn.zcard(huey.storage.inflight_key) == 1
 
 
+def test_a_task_that_could_be_neither_queued_nor_buried_is_not_acknowledged(
+    huey: Huey, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def insist(adapter: HueyAdapter, payload: str) -> None:
+        raise NotAcknowledged("queue and store are away")
+
+    app = app_on(server, huey)
+    receipt = app.jobs["double"].refresh(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(HueyAdapter, "insist", insist)
+        huey.execute(huey.dequeue())
+    (message,) = huey.storage.conn.zrange(huey.storage.inflight_key, 0, -1)
+    huey.storage.conn.zadd(huey.storage.inflight_key, {message: 0})  # its lease lapses
+    huey.storage._next = 0.0
+    huey.execute(huey.dequeue())
+    assert receipt.outcome(5) == "done"
+
+
 def test_a_lease_is_renewed_after_an_outage_too(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = AckRedisHuey("renew", url=server.url, lease=0.03).storage
     renewed, answers = threading.Event(), iter([ConnectionError("away"), ConnectionError("away")])
@@ -162,10 +180,15 @@ def test_the_doctor_tells_what_the_storage_loses(server: Server) -> None:
 
     stock = told(RedisHuey("x", url=server.url, immediate=True))
     assert "is killed is lost" in stock
+    assert "loses the running task" in stock
+    assert "up to 1 s late" in stock
     assert "pickle" in stock
     assert "immediate is on" in stock
     mended = told(AckRedisHuey("x", url=server.url, serializer=JSONSerializer()))
     assert "is killed is lost" not in mended
+    assert "loses the running task" not in mended
+    assert "comes back when its lease lapses" in mended
+    assert "late" not in mended
     assert "pickle" not in mended
     assert Capability.PRIORITY not in HueyAdapter(RedisHuey("x", url=server.url)).capabilities
 

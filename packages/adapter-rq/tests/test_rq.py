@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError
 from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 
-from rewarm import Capability, ConfigurationError, Rewarm, Route
+from rewarm import Adapter, Capability, ConfigurationError, NotAcknowledged, Rewarm, Route
 from rewarm.adapter import process_apps
 from rewarm.cli.server import Server
 from rewarm_rq import RecoveringWorker, RQAdapter
@@ -71,6 +71,26 @@ def test_several_applications_share_a_queue_and_a_foreign_job_harms_none(queue: 
 
     assert [receipt.outcome(5) for receipt in receipts] == ["done", "done"]
     assert queue.failed_job_registry.count == 1
+
+
+def test_a_job_that_could_be_neither_queued_nor_buried_for_long_comes_back_as_often_as_it_takes(
+    queue: Queue, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = app_on(queue, server)
+    receipt = app.jobs["double"].refresh(1)
+    (id,) = queue.get_job_ids()
+    deliver, tries = Adapter.deliver, iter(range(40))
+
+    def away(adapter: Adapter, payload: str) -> None:
+        if next(tries, None) is not None:
+            raise NotAcknowledged("queue and store are away")
+        deliver(adapter, payload)
+
+    monkeypatch.setattr(Adapter, "deliver", away)
+    monkeypatch.setattr("rewarm.adapter.PAUSES", (0.0,) * 3)
+    work(queue)
+    assert receipt.outcome(5) == "done"
+    assert queue.fetch_job(id).retries_left == 5
 
 
 def test_what_cannot_be_unpickled_harms_nothing(queue: Queue, server: Server) -> None:

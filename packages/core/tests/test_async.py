@@ -236,6 +236,31 @@ def test_closing_ends_the_loop_thread_and_whoever_waits_for_it() -> None:
     gc.collect()  # a loop left open would warn, and a warning is an error here
 
 
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_an_async_load_that_would_exit_ends_no_other(error: type[BaseException]) -> None:
+    with Rewarm("shop", adapter="inline") as app:
+
+        @app.job(ttl=60, name="job")
+        async def load(n: int) -> int:
+            if n == 0:
+                raise error
+            return n
+
+        with pytest.raises(error):
+            load.get(0)
+        assert [load.get(n) for n in (1, 2)] == [1, 2]
+
+
+def test_an_async_load_that_stops_its_loop_ends_no_other(app: Rewarm) -> None:
+    @app.job(ttl=60, name="job")
+    async def load(n: int) -> int:
+        asyncio.get_running_loop().stop()
+        await asyncio.sleep(0)
+        return n
+
+    assert [load.get(n) for n in (0, 1)] == [0, 1]
+
+
 def test_a_closed_application_opens_its_loop_again() -> None:
     app = Rewarm("shop", adapter="inline")
     job = app.job(ttl=60)(here)

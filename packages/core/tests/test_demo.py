@@ -7,6 +7,8 @@ from importlib.util import find_spec
 
 import pytest
 
+from rewarm.cli.demo.queues import QUEUES
+
 OUTCOMES = {"done", "skipped", "retried", "deferred", "dead"}
 
 
@@ -22,26 +24,30 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
         ("inline", "memory"),
         ("asyncio", "memory"),
         ("threads", "redis"),
-        pytest.param(
-            "celery", "redis",
-            marks=pytest.mark.skipif(not find_spec("rewarm_celery"), reason="rewarm_celery is not installed"),
+        *(
+            pytest.param(
+                name, "redis",
+                marks=pytest.mark.skipif(not find_spec(f"rewarm_{name}"), reason=f"rewarm_{name} is not installed"),
+            )
+            for name in QUEUES
         ),
     ],
 )  # fmt: skip
 def test_no_wrong_value_is_served_as_fresh(queue: str, store: str) -> None:
+    local = queue not in QUEUES
     for seconds in (
         5,
         15,
-    ):  # a busy machine has too little traffic in the first to tell a broken cache from a right one
+    ):  # on a busy machine the first has too little traffic to tell a broken cache from a right one
         ended = demo("--queue", queue, "--store", store, "--seconds", str(seconds), "--json")
         assert ended.returncode == 0, ended.stderr
         (line,) = ended.stdout.splitlines()
         told = json.loads(line)
         assert told["wrong_fresh"] == told["lost"] == 0
-        if told["naive_wrong_fresh"]:
+        if told["naive_wrong_fresh"] or not local:  # the broken cache is the same beside every queue
             break
     assert (told["queue"], told["store"]) == (queue, store)
-    assert told["naive_wrong_fresh"] > 0
+    assert told["naive_wrong_fresh"] > 0 or not local
     assert told["reads"] == told["hit"] + told["stale"] + told["miss"]
     assert told["hit"]
     assert told["miss"]

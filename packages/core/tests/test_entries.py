@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from rewarm.freshness import Found
 from rewarm.steps import Look
 from rewarm.stores import MemoryStore
 from rewarm.stores.redis import RedisStore
-from rewarm.testing import capture
+from rewarm.testing import CaptureAdapter, capture
 
 FORMS = ("def", "async def", "class", "async class")
 
@@ -501,6 +502,23 @@ def test_a_refresh_joins_one_that_is_queued(case: Case) -> None:
         assert (first.status(), first.kind) == ("queued", "refresh")
         with pytest.raises(OutcomeTimeout, match="is queued"):
             first.outcome(0.01)
+
+
+@pytest.mark.parametrize("how", ["refresh", "invalidate", "sooner"])
+def test_a_refresh_that_is_due_later_holds_up_no_other(store: MemoryStore | RedisStore, how: str) -> None:
+    queue, loads = CaptureAdapter(), list[int]()
+    with Rewarm("shop", store=store, adapter=queue) as app:
+        entry = app.job(ttl=60, name="job")(lambda: loads.append(1)).entry()
+        late = entry.refresh(delay=600)
+        if how == "invalidate":
+            now = entry.invalidate(refresh=True)
+        else:
+            now = entry.refresh(delay=60 if how == "sooner" else 0)
+        assert entry.refresh(delay=900).id == now.id != late.id
+        assert (late.id, now.id) == tuple(task.id for task in queue.tasks)
+        for payload in reversed(queue.tasks.payloads):
+            app.run(json.dumps({**json.loads(payload), "due": None}))
+        assert (now.status(), late.status(), len(loads)) == ("done", "skipped", 1)
 
 
 def test_a_refresh_joins_a_load_that_runs(store: MemoryStore | RedisStore) -> None:

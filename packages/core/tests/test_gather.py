@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from rewarm import ConfigurationError, EnqueueError, Outcome, Retry, Rewarm, Route, StoreError
 from rewarm.events import TaskEnded
+from rewarm.gather import LIMIT
 from rewarm.steps import Commit
 from rewarm.stores import MemoryStore
 from rewarm.testing import capture, drain, inline
@@ -151,6 +153,27 @@ def test_a_store_that_cannot_be_opened_is_named_without_its_password() -> None:
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("scheme", ["redis", "valkey", "redis+sentinel", "redis+cluster"])
+@pytest.mark.parametrize("unescaped", "/?#")
+def test_a_password_that_is_not_escaped_is_told_so_and_not_shown(scheme: str, unescaped: str) -> None:
+    app = Rewarm("named", store=f"{scheme}://:one{unescaped}two@host:6379/0")
+    app.job(ttl=1, name="n")(lambda: 1)
+    with pytest.raises(ConfigurationError, match=r"'\w.*://\*\*\*@host:6379/0'.*must be escaped: %2F") as caught:
+        app.jobs["n"]()
+    told = "".join(traceback.format_exception(caught.value))
+    assert f"one{unescaped}" not in told
+    assert "two@" not in told
+
+
+@pytest.mark.parametrize("url", ["redis:/:s3cret@host/0", "redis://host/0?password=s3cret&colour=red"])
+def test_a_store_that_is_none_is_shown_without_its_password(url: str) -> None:
+    app = Rewarm("named", store=url)
+    app.job(ttl=1, name="n")(lambda: 1)
+    with pytest.raises(ConfigurationError, match=r"store='.*\*\*\*") as caught:
+        app.jobs["n"]()
+    assert "s3cret" not in str(caught.value)
+
+
 def test_eager_batches_run_at_their_end(app: Rewarm) -> None:
     price = app.jobs["price"]
     with inline(app):
@@ -159,6 +182,25 @@ def test_eager_batches_run_at_their_end(app: Rewarm) -> None:
             price.refresh(2)
             assert price.peek(1) is None
         assert [price.peek(n).state for n in (1, 2)] == ["HIT", "HIT"]
+
+
+def test_a_receipt_of_what_was_split_is_done_when_all_parts_are(app: Rewarm) -> None:
+    with capture(app) as tasks:
+        receipt = app.invalidate(tags=[f"tag {n}" for n in range(LIMIT + 1)], fence="task")
+        first, last = tasks.payloads
+        assert receipt.id == tasks[0].id
+        app.run(last)
+        assert receipt.status() == "queued"
+        app.run(first)
+        assert receipt.status() == "done"
+
+
+def test_a_receipt_of_what_was_split_cancels_all_parts(app: Rewarm) -> None:
+    with capture(app) as tasks:
+        receipt = app.invalidate(tags=[f"tag {n}" for n in range(LIMIT + 1)], fence="task")
+        assert receipt.cancel()
+        assert {app.run(payload) for payload in tasks.payloads} == {Outcome.SKIPPED}
+        assert receipt.status() == "cancelled"
 
 
 @pytest.mark.parametrize("fence", ["now", "task"])

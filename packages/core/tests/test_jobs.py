@@ -91,7 +91,9 @@ def test_the_same_name_in_two_applications_is_no_duplicate() -> None:
     assert (one.key(1), two.key(1)) == ('one:plain:1,"s",', 'two:plain:1,"s",')
 
 
-@pytest.mark.parametrize("name", ["refresh", "invalidate", "sweep", "tag", "a:b", "a b", "a\tb", "a\n", 5], ids=repr)
+@pytest.mark.parametrize(
+    "name", ["refresh", "invalidate", "sweep", "tag", "a:b", "a@2", "a b", "a\tb", "a\n", 5], ids=repr
+)
 def test_reserved_and_malformed_names_are_refused(app: Rewarm, name: Any) -> None:
     with pytest.raises(ConfigurationError, match="is no job name"):
         app.job(ttl=60, name=name)(plain)

@@ -136,6 +136,12 @@ def test_a_memory_store_is_refused_where_workers_are_other_processes() -> None:
     app.close()
 
 
+def test_a_memory_ledger_is_refused_there_too(valkey: Server) -> None:
+    app = Rewarm("shop", store=valkey.url, ledger="memory", adapter=Elsewhere())
+    with pytest.raises(ConfigurationError, match="cannot see a memory ledger: give ledger='redis://"):
+        app.invalidate(tags=["t"], fence="task")
+
+
 def test_an_adapter_is_installed_when_it_is_bound() -> None:
     queue = Elsewhere()
     app = Rewarm("shop", adapter=queue)

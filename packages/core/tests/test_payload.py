@@ -75,6 +75,8 @@ def test_what_is_no_payload_is_refused_and_told_why(payload: Any, told: str) -> 
     [
         ({"kind": "explode"}, "none of refresh, invalidate, sweep"),
         ({"id": ""}, "lacks id"),
+        ({"v": 0}, "v is 0, counted from 1"),
+        ({"v": -1}, "v is -1, counted from 1"),
         ({"v": True}, "'v' is True"),
         ({"v": "1"}, "'v' is '1'"),
         ({"args": "x"}, "'args'"),

@@ -153,7 +153,7 @@ def test_a_method_of_a_class_is_a_policy_without_self(app: Rewarm) -> None:
         def load(self, n: int) -> int:
             return n
 
-    assert app.add(Priced()).entry(4)._target.ms("ttl", 3) == 7_000
+    assert app.add(Priced()).entry(4)._target.ttl(3) == 7_000
 
 
 # --- time
@@ -298,6 +298,50 @@ def test_ttl_may_depend_on_the_value(app: Rewarm) -> None:
         drain(app)
         travel(app, 50)
         assert (job.read().value, job.read().state, len(tasks)) == ("found", State.HIT, 1)
+
+
+def test_a_ttl_that_counts_down_never_fails_a_read(app: Rewarm) -> None:
+    job = make(app, lambda: app.runtime.now() + 10, ttl=lambda value: value - app.runtime.now())
+    with capture(app) as tasks:
+        ends = job()
+        travel(app, 20)
+        found = job.read()
+        assert (found.value, found.state, len(tasks)) == (ends, State.STALE, 1)
+        travel(app, 86_400)
+        assert job.read().state == State.MISS
+
+
+def test_a_ttl_that_raises_for_an_old_value_fails_no_read(app: Rewarm) -> None:
+    known, values = {"old": 10, "new": 10}, ["old", "new"]
+    job = make(app, lambda: values.pop(0), ttl=lambda value: known[value], stale_while_revalidate=50)
+    with capture(app):
+        job()
+        del known["old"]
+        travel(app, 20)
+        assert (job.read().value, job.read().state) == ("old", State.STALE)
+        travel(app, 60)
+        assert (job(), job.read().state) == ("new", State.HIT)
+
+
+@pytest.mark.parametrize("ttl", [0, -5, timedelta(seconds=-5)], ids=str)
+def test_what_has_run_out_when_it_is_loaded_is_served_and_stale_at_once(app: Rewarm, ttl: Any) -> None:
+    job = make(app, lambda: "late", ttl=lambda value: ttl)
+    with capture(app):
+        assert job.read().value == "late"
+        travel(app, 0.01)
+        assert (job.read().value, job.read().state) == ("late", State.STALE)
+
+
+@pytest.mark.parametrize("policy", ["ttl", "lease", "stale_while_revalidate"])
+def test_a_policy_that_gives_no_duration_is_named(app: Rewarm, policy: str) -> None:
+    job = make(app, lambda n: n, **{policy: lambda n: "soon"})
+    with pytest.raises(ConfigurationError, match=f"job 'job': {policy} is 'soon': give seconds"):
+        job(1)
+
+
+def test_a_delay_that_is_none_is_named(app: Rewarm, source: Counted) -> None:
+    with pytest.raises(ConfigurationError, match="job 'job': delay is -1: give at least 0"):
+        make(app, source).entry(1).refresh(delay=-1)
 
 
 def test_jitter_takes_a_share_off_the_ttl_and_never_adds(app: Rewarm) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -29,7 +30,7 @@ from rewarm.redact import redact
 from rewarm.stores import MemoryStore
 from rewarm.stores.redis import RedisStore
 from rewarm.task import DEEPEST, LONGEST
-from rewarm.testing import capture, drain, inline, travel
+from rewarm.testing import CaptureAdapter, capture, drain, inline, travel
 
 
 class Source:
@@ -329,6 +330,41 @@ def test_a_payload_beyond_the_limits_is_buried(app: Rewarm, payload: Callable[[]
     assert len(letter.payload) <= 65_536
 
 
+def _written(app: str, kind: str, args: str, **fields: Any) -> str:
+    """A payload as another language may write it: with `args` as they are."""
+    wire = {"v": 1, "id": "x", "app": app, "kind": kind, **fields}
+    return f'{json.dumps(wire)[:-1]}, "args": {args}}}'
+
+
+@pytest.mark.parametrize("name", ["shop", "other"])
+def test_letters_that_grow_when_they_are_escaped_travel_on_as_they_came(name: str) -> None:
+    adapter = CaptureAdapter()
+    app, text = Rewarm("shop", adapter=adapter), "ä" * (LONGEST - 1000)
+    payload = _written(name, "refresh", f'["{text}"]', job="gone", key=f"{name}:gone:", born="00" * 8, q=1)
+    assert app.run(payload) is Outcome.RETRIED
+    assert adapter.tasks[0].args == [text]
+
+
+def test_a_dead_letter_may_be_longer_than_a_payload() -> None:
+    app = Rewarm("shop", adapter=CaptureAdapter())
+    numbers = "[" + ",".join(["1e9"] * 50_000) + "]"
+    payload = _written("shop", "invalidate", f'{{"refresh": {numbers}}}')
+    assert app.run(payload) is Outcome.DEAD
+    (letter,) = app.dead.list()
+    assert json.loads(letter.payload)["args"]["refresh"] == [1e9] * 50_000
+
+
+@pytest.mark.parametrize("names", [None, 5, {"a": 1}], ids=str)
+@pytest.mark.parametrize("kind", ["keys", "tags", "jobs"])
+def test_a_newer_payload_may_mean_something_else_by_its_names(kind: str, names: Any) -> None:
+    with Rewarm("shop", adapter="inline") as app:
+        told: list[Any] = []
+        app.listen(lambda event: told.append(event.task.tags) if isinstance(event, events.TaskEnded) else None)
+        payload = {"v": 2, "id": "x", "app": "shop", "kind": "invalidate", "args": {kind: names}, "attempt": 10}
+        assert app.run(json.dumps(payload)) is Outcome.DEAD
+        assert (app.dead.show("x").stale, told) == ((), [()])
+
+
 def test_what_is_too_long_for_a_payload_is_served_and_told_and_takes_no_place(app: Rewarm) -> None:
     seen: list[events.Event] = []
     app.listen(seen.append)
@@ -365,12 +401,21 @@ def test_a_route_that_is_none_gives_the_place_back(app: Rewarm, source: Source) 
         ("no db 'postgres://u:s3@cret@h/x'", "no db 'postgres://***@h/x'"),
         ("connect(host='db', password='s3cret', user='u')", "connect(host='db', password=***, user='u')"),
         ("{'api_token': 's3cret'}", "{'api_token': ***}"),
+        ("no db number in redis://:s3/cret@host:6379/0", "no db number in redis://***@host:6379/0"),
+        ("redis://:s3/cret@a:1/0, redis://:s3@b:2/0", "redis://***@a:1/0, redis://***@b:2/0"),
         ("http://example.com/a@b", "http://example.com/a@b"),
         ("see https://docs/ or a@b.c", "see https://docs/ or a@b.c"),
     ],
 )
 def test_passwords_are_masked(text: str, told: str) -> None:
     assert redact(text) == told
+
+
+@pytest.mark.parametrize("text", ["a", "a://", "a://:", ":", "_password"])
+def test_a_hostile_text_is_masked_in_no_time(text: str) -> None:
+    began = time.monotonic()
+    redact("a://" + text * (LONGEST // len(text)))
+    assert time.monotonic() - began < 5
 
 
 def test_neither_letters_nor_logs_tell_the_password_of_a_failing_source(

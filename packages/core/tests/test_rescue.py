@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from rewarm import Adapter, Capability, EnqueueError, Outcome, Retry, Rewarm, Route, StoreError, events
 from rewarm.cli.command import rewarm
+from rewarm.cli.server import Server
 from rewarm.rescue import SLICE
 from rewarm.sending import JOURNALED
 from rewarm.stores import MemoryStore
@@ -273,6 +274,19 @@ def test_an_unreadable_entry_of_the_journal_is_buried(shop: Shop) -> None:
     runtime.ledger.run([Enter(runtime.journal, "x", "nonsense", 1, 9)])
     assert (shop.rescue(), shop.backlog) == (0, 0)
     assert [letter.payload for letter in shop.app.dead.list()] == ["nonsense"]
+
+
+def test_a_payload_that_is_gone_from_the_journal_keeps_no_other_from_rescue(valkey: Server) -> None:
+    shop = Shop(RedisStore(valkey.url), Capability.DELAY)
+    valkey.call("FLUSHALL")
+    price = shop.job()
+    shop.queue.loses = True
+    lost = [price.refresh(item) for item in (1, 2)]
+    shop.queue.loses = False
+    valkey.call(f"HDEL {shop.app.runtime.journal} {lost[0].id}")
+    assert (shop.rescue(), shop.backlog) == (1, 1)
+    assert json.loads(shop.queue.take())["id"] == lost[1].id
+    shop.app.close()
 
 
 def test_many_are_rescued_in_slices(store: MemoryStore | RedisStore) -> None:

@@ -237,6 +237,53 @@ def test_a_server_that_restarts_is_found_again(private_server: Private) -> None:
     store.close()
 
 
+def fail_over(private_server: Private) -> tuple[Proxy, Callable[[], None]]:
+    """A name in front of a server, and how to demote that: the name means its primary then, open connections stay."""
+    primary, other = private_server(), private_server()
+    name = Proxy(primary.port)
+
+    def demote() -> None:
+        primary.call(f"REPLICAOF 127.0.0.1 {other.port}")
+        name.upstream = other.port
+
+    return name, demote
+
+
+def test_connections_to_a_demoted_server_are_not_kept(private_server: Private) -> None:
+    name, demote = fail_over(private_server)
+    store = RedisStore(f"redis://127.0.0.1:{name.port}/0?socket_timeout=2")
+    together = threading.Barrier(2)
+
+    def read(_: int) -> None:
+        together.wait()
+        for _ in range(100):
+            one(store, Look("k"))
+
+    with ThreadPoolExecutor(2) as threads:  # several connections
+        list(threads.map(read, range(2)))
+    demote()
+    with pytest.raises(StoreError, match="read only"):
+        one(store, Steal("k", 0, LONG))
+    for step in (Steal("k", 0, LONG), PUT, Bump("t")):
+        one(store, step)
+    store.close()
+
+
+def test_connections_to_a_demoted_server_are_not_kept_with_asyncio(private_server: Private) -> None:
+    async def use() -> None:
+        name, demote = fail_over(private_server)
+        store = RedisStore(f"redis://127.0.0.1:{name.port}/0?socket_timeout=2")
+        await asyncio.gather(*(store.arun([Look("k")]) for _ in range(3)))
+        demote()
+        with pytest.raises(StoreError, match="read only"):
+            await store.arun([Steal("k", 0, LONG)])
+        for step in (Steal("k", 0, LONG), PUT, Bump("t")):
+            await store.arun([step])
+        await store.aclose()
+
+    asyncio.run(use())
+
+
 def test_a_put_whose_answer_is_lost_is_marked_and_not_sent_again(far: RedisStore, proxy: Proxy) -> None:
     proxy.lose_answers = True
     with pytest.raises(StoreError):

@@ -122,8 +122,9 @@ def test_nothing_happens_after_a_rollback(case: Case, verb: str) -> None:
 
 def test_a_miss_inside_loads_and_stores_nothing_and_is_filled_after_the_commit(case: Case) -> None:
     case.db.begin()
-    for verb in ("get", "read", "reload"):
-        case.do(case.job, verb, 1)
+    assert case.do(case.job, "get", 1) == "load 1"
+    assert case.do(case.job, "read", 1).value == "load 2"
+    assert case.do(case.job, "reload", 1) == "load 3"
     assert (case.loads, case.state) == (3, None)
     assert case.do(case.app, "get_many", [case.job.entry(1)]) == ["load 4"]
     case.db.commit()
@@ -132,6 +133,36 @@ def test_a_miss_inside_loads_and_stores_nothing_and_is_filled_after_the_commit(c
     assert (case.loads, case.state) == (5, State.HIT)
     case.do(case.job, "get", 1)
     assert case.state == State.HIT
+
+
+def test_a_reload_inside_loads_what_is_fresh_too_and_stores_it_after_the_commit(case: Case) -> None:
+    case.do(case.job, "get", 1)
+    case.db.begin()
+    assert case.do(case.job, "reload", 1) == "load 2"
+    assert (case.job.peek(1).value, case.queue.tasks) == ("load 1", [])
+    case.db.commit()
+    case.app.run(case.queue.tasks.payloads[0])
+    assert (case.job.peek(1).value, case.state) == ("load 3", State.HIT)
+
+
+def test_a_reload_inside_raises_what_the_load_raises_and_queues_nothing() -> None:
+    case = Case(MemoryStore(), awaited=False)
+    sick = case.app.job(ttl=60, name="sick")(lambda: 1 // 0)
+    case.db.begin()
+    with pytest.raises(ZeroDivisionError):
+        sick.reload()
+    case.db.commit()
+    assert case.queue.tasks == []
+
+
+def test_a_job_that_queues_on_a_miss_does_not_load_inside_either() -> None:
+    case, loads = Case(MemoryStore(), awaited=False), list[int]()
+    slow = case.app.job(ttl=60, name="slow", on_miss="queue", empty=list)(lambda: loads.append(1))
+    case.db.begin()
+    found = slow.read()
+    assert (found.value, found.state, found.refreshing, loads) == ([], State.MISS, False, [])
+    case.db.commit()
+    assert [task.job for task in case.queue.tasks] == ["slow"]
 
 
 def test_a_fresh_value_is_served_inside(case: Case) -> None:

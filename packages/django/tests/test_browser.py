@@ -32,10 +32,11 @@ LOOKS = [("desktop", "light"), ("desktop", "dark"), ("phone", "light"), ("phone"
 
 @pytest.fixture(scope="module")
 def browser(django_db_setup: None) -> Iterator[Browser]:
-    if (program := shutil.which("chromium")) is None:
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
         if required("chromium"):
-            raise LookupError("no chromium")
-        pytest.skip("no chromium: install chromium")
+            raise LookupError("no chromium, nor Google Chrome")
+        pytest.skip("no chromium: install chromium or Google Chrome")
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # playwright runs a loop in this thread

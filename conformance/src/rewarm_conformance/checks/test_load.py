@@ -59,7 +59,7 @@ def test_load_01(bed: Bed) -> None:
     tokens = bed.tokens(MANY)
     bed.finished(*tokens, seconds=2 * ARRIVAL + bed.testbed.boot_seconds)
     history = bed.quiet(lambda h: checkers.at_most(h, tokens))
-    judge(checkers.ran_once(history, tokens), checkers.delivered_once(history, tokens))
+    judge(checkers.ran_once(history, tokens), bed.delivered_once(history, tokens))
 
 
 @check("LOAD-02")

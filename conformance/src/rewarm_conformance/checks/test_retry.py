@@ -43,8 +43,8 @@ def test_retry_03(warm: Bed) -> None:
     judge(checkers.attempts(history, token, [1, 2]), checkers.ended(history, token, "done"))
     if REDELIVERY in warm.app.capabilities:  # what is not acknowledged comes back, and is skipped: no start tells
         seconds = warm.testbed.redelivery_seconds + QUIET
-        history = warm.wait(lambda h: checkers.delivered_once(h, [token]), seconds, whole=True)
-        judge(checkers.delivered_once(history, [token]))
+        history = warm.wait(lambda h: warm.delivered_once(h, [token]), seconds, whole=True)
+        judge(warm.delivered_once(history, [token]))
 
 
 @check("RETRY-04")

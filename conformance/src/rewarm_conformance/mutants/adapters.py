@@ -135,7 +135,7 @@ class NeverExpires(ReferenceTestbed):
             return super().enqueue(changed(payload, not_after=None), route=route, delay=delay)
 
 
-@breaks("DELIVER-10", "[1-3] of 3 payloads started")
+@breaks("DELIVER-10", "[1-4] of 4 payloads started")
 class OneQueue(ReferenceTestbed):
     class adapter_class(ReferenceAdapter):
         def enqueue(self, payload: str, *, route: Route, delay: float) -> str:

@@ -18,8 +18,9 @@ from rewarm.adapter import ENTRY, process_apps
 from .doctor import examine
 
 OPTIONS: dict[str, Any] = {
-    "name": ENTRY, "bind": True, "acks_late": True, "reject_on_worker_lost": True, "acks_on_failure": True,
-    "ignore_result": True, "max_retries": None, "serializer": "json", "typing": False,
+    "name": ENTRY, "bind": True, "acks_late": True, "reject_on_worker_lost": True, "retry_on_worker_lost": False,
+    "acks_on_failure": True, "acks_on_timeout": False, "max_retries": 0, "ignore_result": True, "serializer": "json",
+    "typing": False,
 }  # fmt: skip
 LEVELS = {"redis": {"high": 0, "normal": 3, "low": 6}, "amqp": {"high": 9, "normal": 5, "low": 1}}
 

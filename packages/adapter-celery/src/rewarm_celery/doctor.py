@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from celery import Task
+
 from rewarm import Finding
 from rewarm.adapter import ENTRY
 
@@ -41,13 +43,13 @@ def _common(conf: Any) -> Iterator[Finding]:
             f"worker_prefetch_multiplier is {conf.worker_prefetch_multiplier}: a worker hoards tasks others could run",
             "worker_prefetch_multiplier = 1",
         )
-    if conf.get("task_retry_on_worker_lost"):
-        yield Finding(
-            "warning", "task_retry_on_worker_lost spends Celery's own retries on tasks that the core counts already",
-            "task_retry_on_worker_lost = False",
-        )  # fmt: skip
     if (limit := conf.task_time_limit) or (limit := conf.task_soft_time_limit):
         yield Finding("info", f"tasks are stopped after {limit} s: a load that takes longer never ends")
+    if conf.task_time_limit and not hasattr(Task, "acks_on_timeout"):
+        yield Finding(
+            "warning", "Celery before 5.7 acknowledges a task that task_time_limit kills: it is lost, without a letter",
+            "Celery 5.7, or Rewarm(rescue=60)",
+        )  # fmt: skip
     if not conf.worker_max_tasks_per_child:
         yield Finding("info", "worker_max_tasks_per_child is not set: a leak in a task grows for ever")
     routes = conf.task_routes or {}
@@ -99,7 +101,8 @@ def _amqp(adapter: CeleryAdapter) -> Iterator[Finding]:
         )  # fmt: skip
     if adapter.quorum and conf.task_default_exchange_type != "topic":
         yield Finding(
-            "error", "quorum queues delay through topic exchanges only: delayed tasks would run at once",
+            "error", "quorum queues delay through topic exchanges only: through another one a delayed task waits "
+            "inside a worker, and a few of them keep it from all else",
             'task_default_exchange_type = "topic"',
         )  # fmt: skip
     if not conf.task_queue_max_priority:

@@ -19,6 +19,14 @@ from rewarm.adapter import process_apps
 
 from .doctor import examine
 
+try:
+    from django_q.exceptions import TimeoutException
+except ImportError:
+
+    class TimeoutException(SystemExit):  # type: ignore[no-redef]
+        """Nothing raises it before django-q2 1.7: the cluster kills the worker."""
+
+
 PATH = "rewarm_djangoq.run"
 """What django-q2 calls: a dotted path, so that producers import no worker code."""
 
@@ -38,6 +46,7 @@ class DjangoQAdapter(Adapter):
     """
 
     name: ClassVar[str] = "djangoq"
+    interrupts = (TimeoutException,)
 
     def __init__(self, cluster: str | None = None) -> None:
         self.cluster, self.conf = cluster, Conf
@@ -111,5 +120,5 @@ def run(payload: str) -> None:
     """The worker entry."""
     try:
         DjangoQAdapter().insist(payload)
-    except NotAcknowledged as error:  # any Exception would be acknowledged; a worker that ends is replaced
+    except (NotAcknowledged, TimeoutException) as error:  # both would be acknowledged; a worker that ends is replaced
         raise SystemExit(f"rewarm: a task goes back to its queue: {error}") from error

@@ -50,11 +50,13 @@ class DramatiqAdapter(Adapter):
         return table
 
     def install(self) -> None:
+        self.serve(self.queue)  # which may differ from that of another adapter on this broker
         if ENTRY in self.broker.get_declared_actors():
             return
         if not isinstance(get_encoder(), JSONEncoder):
             raise ConfigurationError(f"Dramatiq's encoder is {get_encoder()!r}: Rewarm's payloads travel as JSON only")
-        wanted = {"max_retries": 0, "time_limit": int(self.time_limit * 1000)}  # what escapes goes to the dead letters
+        # what escapes goes to the dead letters, and so would a task that a graceful stop interrupts
+        wanted = {"max_retries": 0, "time_limit": int(self.time_limit * 1000), "notify_shutdown": False}
         options = {name: value for name, value in wanted.items() if name in self.broker.actor_options}
         Actor(
             self.insist, broker=self.broker, actor_name=ENTRY, queue_name=self.queue, priority=0, options=options

@@ -33,9 +33,10 @@ def examine(adapter: DramatiqAdapter) -> list[Finding]:
         )
     idle = float(os.environ.get("dramatiq_worker_timeout", "1000"))  # noqa: SIM112 (Dramatiq's spelling)
     if idle > 200:
+        looks = 1 if adapter.rabbit is not None else 2  # for what is due, and then into the queue that it went to
         found.append(
             Finding(
-                "info", f"delayed tasks may run up to {2 * idle / 1000:.0f} s late (dramatiq_worker_timeout)",
+                "info", f"delayed tasks may run up to {looks * idle / 1000:.0f} s late (dramatiq_worker_timeout)",
                 "dramatiq_worker_timeout=200 in the worker's environment; idle workers then ask the broker more often",
             )
         )  # fmt: skip

@@ -17,6 +17,8 @@ from huey.consumer import Consumer, Scheduler
 from huey.signals import SIGNAL_INTERRUPTED
 from huey.storage import RedisStorage
 
+from rewarm import NotAcknowledged
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -118,11 +120,11 @@ class AckRedisHuey(RedisHuey):  # type: ignore[misc]
             return super().execute(task, timestamp)
         with self.storage.renewing(message):
             result = super().execute(task, timestamp)
-        if not getattr(task, "_interrupted", False):  # or its lease lapses, and it comes back
+        if not getattr(task, "_unfinished", False):  # or its lease lapses, and it comes back
             self.storage.acknowledge(message)
         return result
 
     def _emit(self, signal: str, task: Any, *args: Any, **kwargs: Any) -> None:
-        if signal == SIGNAL_INTERRUPTED:  # a worker that is stopped: huey itself ends as if all were well
-            task._interrupted = True
+        if signal == SIGNAL_INTERRUPTED or (args and isinstance(args[0], NotAcknowledged)):
+            task._unfinished = True  # huey itself ends as if all were well
         super()._emit(signal, task, *args, **kwargs)

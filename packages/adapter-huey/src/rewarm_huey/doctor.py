@@ -15,17 +15,21 @@ if TYPE_CHECKING:
 def examine(adapter: HueyAdapter) -> list[Finding]:
     """What the adapter's huey instance and its consumer should have otherwise. Connects to nothing."""
     huey = adapter.huey
-    found = [
-        Finding("warning", "SIGTERM interrupts and loses the running task", "huey_consumer -g TERM (huey 3.4)"),
-        Finding("info", "delayed tasks run up to 1 s late: the consumer's scheduler looks once a second"),
-    ]
-    if Capability.REDELIVERY not in adapter.capabilities:
+    found = []
+    graceful = "huey_consumer -g TERM (huey 3.4)"
+    if Capability.REDELIVERY in adapter.capabilities:
         found.append(
+            Finding("info", "SIGTERM interrupts the running task, which comes back when its lease lapses", graceful)
+        )
+    else:
+        found += [
+            Finding("warning", "SIGTERM interrupts and loses the running task", graceful),
+            Finding("info", "delayed tasks run up to 1 s late: the consumer's scheduler looks once a second"),
             Finding(
                 "warning", "a task whose worker is killed is lost: this storage forgets it when it is taken",
                 "use rewarm_huey.AckRedisHuey",
-            )
-        )  # fmt: skip
+            ),
+        ]  # fmt: skip
     if huey.immediate:
         found.append(
             Finding(

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from rq import Queue, Retry, get_current_job
 
-from rewarm import Adapter, Capability, ConfigurationError, Finding, Rewarm, Route, TaskDead
+from rewarm import Adapter, Capability, ConfigurationError, Finding, NotAcknowledged, Rewarm, Route, TaskDead
 from rewarm.adapter import process_apps
 
 from .doctor import examine
@@ -103,10 +103,10 @@ class Worker(Adapter):
 def run(payload: str) -> None:
     """The worker entry. What it raises, except for a dead task, is a crash to RQ: the job comes back."""
     try:
-        Worker().deliver(payload)
-    except TaskDead:
-        if (job := get_current_job()) is not None:
-            job.retries_left = 0  # or RQ would spend the crash retries on it
+        Worker().insist(payload)
+    except (TaskDead, NotAcknowledged) as error:
+        if (job := get_current_job()) is not None:  # neither spends the crash retries: one ends here, one comes back
+            job.retries_left = 0 if isinstance(error, TaskDead) else (job.retries_left or 0) + 1
         raise
 
 

@@ -178,11 +178,12 @@ class Rewarm:
                 given = self.settings
                 store = open_store(given.store)
                 ledger = open_ledger(given.ledger, store)
-                if not (store.shared or given.adapter.in_process or given.adapter.eager):
-                    raise ConfigurationError(
-                        f"{self.name}: the workers of {given.adapter.name!r} are other processes and cannot see a "
-                        "memory store: give store='redis://...'"
-                    )
+                for what, backend in ("store", store), ("ledger", ledger):
+                    if not (backend.shared or given.adapter.in_process or given.adapter.eager):
+                        raise ConfigurationError(
+                            f"{self.name}: the workers of {given.adapter.name!r} are other processes and cannot see a "
+                            f"memory {what}: give {what}='redis://...'"
+                        )
                 self._refuse_main(given.adapter, self.jobs.values())
                 self._runtime = Runtime(self, store, ledger, given.adapter)
                 if not self._closes_at_exit:

@@ -52,7 +52,7 @@ class LoopThread:
         with self._lock:
             if self._loop is None or self._pid != os.getpid():
                 self._pid, self._loop = os.getpid(), asyncio.new_event_loop()
-                self._thread = threading.Thread(target=_serve, args=(self._loop,), name="rewarm-loop", daemon=True)
+                self._thread = threading.Thread(target=self._serve, args=(self._loop,), name="rewarm-loop", daemon=True)
                 self._thread.start()
             loop: asyncio.AbstractEventLoop = self._loop
             loop.call_soon_threadsafe(start, context=contextvars.copy_context())  # before any `stop`
@@ -68,11 +68,14 @@ class LoopThread:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(CANCELLED_WITHIN)
 
-
-def _serve(loop: asyncio.AbstractEventLoop) -> None:
-    _serving.loop = True
-    with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        runner.get_loop().run_forever()
+    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        _serving.loop = True
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            while True:  # until `close`: a load that stops the loop, or would exit, ends nothing else
+                with suppress(SystemExit, KeyboardInterrupt):  # its caller is told
+                    runner.get_loop().run_forever()
+                if self._loop is not loop:
+                    break
 
 
 def _copy(ended: asyncio.Task[T], done: Future[T]) -> None:

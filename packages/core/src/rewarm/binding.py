@@ -25,8 +25,8 @@ def bind(app: Rewarm, job: Job) -> BoundJob[..., Any]:
     module = getattr(function, "__module__", None) or "?"
     qualname = getattr(function, "__qualname__", type(function).__qualname__)
     name = job.name or _default_name(function, load, qualname, isinstance(job, FunctionJob))
-    if not isinstance(name, str) or not name or re.search(r"[:\s]", name) or name in RESERVED:
-        raise ConfigurationError(f"{name!r} is no job name: one word without ':', and none of {', '.join(RESERVED)}")
+    if not isinstance(name, str) or not name or re.search(r"[:@\s]", name) or name in RESERVED:
+        raise ConfigurationError(f"{name!r} is no job name: one word without ':' or '@', none of {', '.join(RESERVED)}")
     if isinstance(job, FunctionJob) and _in_class_body(load):
         raise _no_instance(qualname)
     if not isinstance(job, FunctionJob) and type(job).load is Job.load:

@@ -13,7 +13,7 @@ from .errors import NotAcknowledged, PayloadError, StoreError
 from .redact import redact
 from .steps import Step
 from .stores.base import Bury
-from .task import Task
+from .task import Task, names_in
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -30,7 +30,7 @@ def bury(
     """Bury a task, with its `marks` in the same round trip. Raises NotAcknowledged if the ledger is away."""
     letter = {
         "id": task.id, "kind": task.kind, "job": task.job, "key": task.key, "attempt": task.attempt, "reason": reason,
-        "errors": errors[-10:], "at": host.now(), "stale": _stale(task)[:STALE], "payload": task.dumps(),
+        "errors": errors[-10:], "at": host.now(), "stale": _stale(task)[:STALE], "payload": task.dumps(limit=None),
     }  # fmt: skip
     try:
         dropped, *_ = yield [Bury(host.dead_key, task.id, task.key or "", json.dumps(letter), LETTERS), *marks]
@@ -63,6 +63,6 @@ def _stale(task: Task) -> list[str]:
     if task.kind == "refresh":
         return [task.key or ""]
     args: Any = task.args if isinstance(task.args, dict) else {}
-    names = [str(key) for key in args.get("keys", ())]
-    names += [f"{kind[:-1]} {name}" for kind in ("tags", "jobs") for name in args.get(kind, ())]
+    names = [str(key) for key in names_in(args, "keys")]
+    names += [f"{kind[:-1]} {name}" for kind in ("tags", "jobs") for name in names_in(args, kind)]
     return [*names, *([f"{args['prefix']}*"] if "prefix" in args else [])]

@@ -15,7 +15,6 @@ from .effects import Packed
 from .errors import BlockingCall
 from .freshness import Found
 from .gather import Gathered
-from .policies import milliseconds
 from .receipt import Receipt
 from .steps import Look, Unlink
 from .target import Target
@@ -107,14 +106,19 @@ class Entry(Generic[R]):
         return self._peeked(await self._app.runtime.arun([Look(self.key, self._target.stamps)]))
 
     def reload(self) -> R:
-        """Load here and now, store, return. Whatever was queued or running is void."""
+        """Load here and now, store, return. Whatever was queued or running is void.
+
+        Inside a transaction nothing is stored, and a refresh is queued after the commit.
+        """
         self._may_load("reload")
-        value: R = self._app.runtime.drive(self._reloading())
+        value: R = self._app.runtime.drive(freshness.reload(self._target))
+        self._reload_when_committed()
         return value
 
     async def areload(self) -> R:
         """`reload` on the running event loop."""
-        value: R = await self._app.runtime.adrive(self._reloading())
+        value: R = await self._app.runtime.adrive(freshness.reload(self._target))
+        self._reload_when_committed()
         return value
 
     # --- refreshing and invalidating
@@ -122,18 +126,18 @@ class Entry(Generic[R]):
     def refresh(self, delay: float | timedelta = 0, route: Route | dict[str, Any] | None = None) -> Receipt:
         """Queue a load, also where nothing is stored; joins one that is queued or running.
 
-        delay: seconds to wait at least.   route: overrides the job's. Raises EnqueueError. Inside a transaction
-        the task is sent after the commit, and the receipt has no id until then.
+        delay: seconds to wait at least.   route: overrides the job's. Raises EnqueueError, and ConfigurationError for a
+        delay that is none. Inside a transaction the task is sent after the commit; until then the receipt has no id.
         """
         gathered = Gathered(self._app)
-        receipt = gathered.refresh(self._target, milliseconds(delay, least=0), route)
+        receipt = gathered.refresh(self._target, self._target.checked("delay", delay, least=0), route)
         self._app.submit(gathered)
         return receipt
 
     async def arefresh(self, delay: float | timedelta = 0, route: Route | dict[str, Any] | None = None) -> Receipt:
         """`refresh` on the running event loop."""
         gathered = Gathered(self._app)
-        receipt = gathered.refresh(self._target, milliseconds(delay, least=0), route)
+        receipt = gathered.refresh(self._target, self._target.checked("delay", delay, least=0), route)
         await self._app.asubmit(gathered)
         return receipt
 
@@ -193,8 +197,10 @@ class Entry(Generic[R]):
     def _may_load(self, verb: str) -> None:
         self._job.may_load(verb)
 
-    def _reloading(self) -> Any:
-        return freshness.read(self._target) if self._app.in_transaction() else freshness.reload(self._target)
+    def _reload_when_committed(self) -> None:
+        if self._app.in_transaction():
+            flow = freshness.requeue(self._target, fresh_too=True)
+            self._app.when_committed(lambda: self._app.runtime.drive(flow))
 
     def _peeked(self, answers: Sequence[Any]) -> Read[R] | None:
         found = freshness.judge(self._target, *answers[0])
@@ -203,7 +209,7 @@ class Entry(Generic[R]):
     def _told(self, found: Found) -> Read[R]:
         seen = found.seen
         if seen is None:
-            fresh = 0.0 if found.empty else self._target.ms("ttl", found.value) / 1000
+            fresh = 0.0 if found.empty else self._target.ttl_of(found.value) / 1000
             return Read(found.value, State(found.state), 0.0, fresh, found.refreshing, found.error)
         now = max(seen.now, seen.loaded)  # our idea of the server's clock may be a little late
         left = (seen.soft - now) / 1000 if seen.soft else 0.0

@@ -38,6 +38,7 @@ from .steps import (
 
 HIT, STALE, MISS = "HIT", "STALE", "MISS"
 LOADS = 3  # a task whose load was voided loads again, so often
+LATER = 1000  # ms by which a queued task must be due later to be overtaken: clocks differ
 
 
 class Found(NamedTuple):
@@ -99,8 +100,8 @@ def read(t: Target) -> Flow[Found]:
         last = spare(t, seen, stamps)
         if (rested := at_rest(t, seen, last)) is not None:
             return rested
-        if t.queues_on_miss and not t.transactional:
-            return (yield from queue_on_miss(t, seen))
+        if t.queues_on_miss:
+            return Found(MISS, t.empty, empty=True) if t.transactional else (yield from queue_on_miss(t, seen))
         granted = None if t.transactional else (yield from elect(t, seen))
     except StoreError as error:
         if t.on_store_error == "raise":
@@ -226,7 +227,7 @@ def nudge(t: Target, seen: Seen) -> Flow[bool]:
     return (yield from send(t, Send(t, seen.born, q), t.on_enqueue_error))
 
 
-def requeue(t: Target) -> Flow[None]:
+def requeue(t: Target, fresh_too: bool = False) -> Flow[None]:
     """Queue the refresh that a read inside a transaction could not, unless it is needed no more.
 
     After a miss too: where every request is a transaction, no reader's load would ever be stored.
@@ -234,7 +235,7 @@ def requeue(t: Target) -> Flow[None]:
     try:
         ((seen, stamps),) = yield [Look(t.key, t.stamps)]
         found = judge(t, seen, stamps)
-        if found is None:
+        if found is None or fresh_too:
             yield from queue_on_miss(t, seen)
         elif found.state == STALE and not (seen.leased or seen.resting):
             yield from nudge(t, seen)
@@ -279,12 +280,18 @@ def queue_on_miss(t: Target, seen: Seen | None) -> Flow[Found]:
 def queue(
     t: Target, delay: int = 0, route: Any = None, on_error: str = "raise", id: str = ""
 ) -> Flow[tuple[bytes, int]]:
-    """Queue a refresh whether or not anything is stored -> (born, its place, or the running load it joined)."""
+    """Queue a refresh whether or not anything is stored -> (born, its place, or what it joined).
+
+    It joins a load that runs, and a task that is not due later than itself. The place of one that is, it takes over.
+    """
     while True:
         ((seen, _),) = yield [Look(t.key)]
+        late: list[Step] = []
         if seen is not None and seen.leased:
-            return seen.born, seen.q or seen.r
-        (granted,) = yield [Reserve(t.key, seen.p if seen else 0, t.place + delay)]
+            if seen.r or seen.due - seen.now <= t.place + delay + LATER:  # a place is held for `t.place` once it is due
+                return seen.born, seen.q or seen.r
+            late = [Drop(t.key, seen.born, seen.q)]
+        *_, granted = yield [*late, Reserve(t.key, seen.p if seen else 0, t.place + delay)]
         if granted is not None:
             place, born = granted
             yield from send(t, Send(t, born, place, delay, route, id), on_error)
@@ -325,8 +332,11 @@ def refresh(t: Target, born: bytes, q: int, rider: Rider = NOBODY) -> Flow[Refre
 
 def reload(t: Target) -> Flow[Any]:
     """Load here and now, store, return. Whatever was queued or running is void."""
-    grant, stamps = yield [Open(t.key, t.lease), Capture(t.stamps, t.stamp_ttl)]
-    got = yield from load(t, grant, stamps)
+    if t.transactional:
+        got = yield from alone(t)
+    else:
+        grant, stamps = yield [Open(t.key, t.lease), Capture(t.stamps, t.stamp_ttl)]
+        got = yield from load(t, grant, stamps)
     if got.stored == "raised":
         assert got.error is not None
         raise got.error

@@ -131,15 +131,15 @@ class Gathered:
             for receipt in receipts:  # no task will ever end
                 receipt.id, receipt._ended = "", "done" if policy == "inline" else "unknown"
 
-    def send(self, names: Sequence[Name], warm: Sequence[Asked], receipts: Iterable[Receipt]) -> Flow[None]:
+    def send(self, names: Sequence[Name], warm: Sequence[Asked], receipts: Sequence[Receipt]) -> Flow[None]:
         """Invalidate tasks that carry the fence of `names`, and the refreshes that follow."""
         runtime = self.app.runtime
         entries = [[one.target.job.name, one.target.job.signature.encode(one.target.values)] for one in warm]
         for some, more in _parts(names, entries):
             args: dict[str, Any] = {**sort(some), "refresh": more}
             task = runtime.sender.route(runtime.new_task("invalidate", args))
-            for receipt in receipts:
-                receipt.id = task.id
+            for receipt in dict.fromkeys(receipts):
+                receipt._sent(task.id)
             yield Resend(task, 0.0)
 
 

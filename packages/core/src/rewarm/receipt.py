@@ -11,7 +11,7 @@ from .effects import Flow
 from .errors import OutcomeTimeout
 from .runtime import task_id
 from .steps import Drop, Look, Seen
-from .stores.base import Cancel, Recall
+from .stores.base import Cancel, Recall, Record
 from .target import Target
 from .worker import KEEP, Outcome
 
@@ -23,6 +23,8 @@ NAMES: dict[str, Status] = {
     "running": "running", "retried": "retrying", "done": "done", "skipped": "skipped", "dead": "dead",
     "deferred": "queued",
 }  # fmt: skip
+WORST: tuple[Status, ...] = ("dead", "retrying", "queued", "running", "unknown", "cancelled", "skipped", "done")
+"""What counts of a call that took several tasks: it has ended well only if all of them have."""
 ENDS = {
     "done": Outcome.DONE, "skipped": Outcome.SKIPPED, "cancelled": Outcome.SKIPPED, "dead": Outcome.DEAD,
 }  # fmt: skip
@@ -41,11 +43,12 @@ class Receipt:
     """A task that was queued, or joined. Carries no value.
 
     id: the same for every attempt; a refresh's follows from its entry's key, incarnation and place. Empty until the
-    commit for a task that waits for one.
+    commit for a task that waits for one. Of a call that took several tasks it is the first's; the worst status counts.
     """
 
     def __init__(self, app: Rewarm, kind: str, id: str = "", ended: Status | None = None) -> None:
         self._app, self.kind, self.id, self._ended = app, kind, id, ended
+        self._more: list[str] = []  # ids of the other tasks of a call that was split
         self._target: Target | None = None
         self._born, self._place = b"", 0
 
@@ -56,6 +59,16 @@ class Receipt:
         """The refresh has a place now."""
         self._target, (self._born, self._place) = target, place
         self.id = id or task_id(target.key, *place)
+
+    def _sent(self, id: str) -> None:
+        """One more task carries what was asked for."""
+        if self.id:
+            self._more.append(id)
+        self.id = self.id or id
+
+    @property
+    def _records(self) -> list[str]:
+        return [self._app.runtime.record(id) for id in (self.id, *self._more)]
 
     def status(self) -> Status:
         """Where the task is. `unknown`: nothing is known of it any more (of a refresh that has ended well for 10
@@ -110,12 +123,15 @@ class Receipt:
     def _asking(self) -> Flow[Report]:
         if self._ended or not self.id:
             return Report(self._ended or "queued")
-        target = self._target
-        steps: list[Any] = [Recall(self._app.runtime.record(self.id))]
-        record, *looked = yield [*steps, Look(target.key)] if target else steps
-        seen = looked[0][0] if looked else None
+        target, recalls = self._target, [Recall(record) for record in self._records]
+        answers = yield [*recalls, Look(target.key)] if target else recalls
+        unknown: Status = self._placed(answers[-1][0]) if target else "queued"
+        reports = [self._told(record, unknown) for record in answers[: len(recalls)]]
+        return min(reports, key=lambda report: WORST.index(report.status))
+
+    def _told(self, record: Record | None, unknown: Status) -> Report:
         if record is None or not (record.status or record.cancelled):
-            return Report(self._placed(seen) if looked else "queued")
+            return Report(unknown)
         over = record.status in ("done", "skipped", "dead")
         status = "cancelled" if record.cancelled and not over else NAMES.get(record.status, "unknown")
         return Report(status, record.attempt, record.errors[-1] if record.errors else "")
@@ -133,8 +149,8 @@ class Receipt:
     def _cancelling(self) -> Flow[bool]:
         if self._ended or not self.id:
             return False
-        steps: list[Any] = [Cancel(self._app.runtime.record(self.id), KEEP)]
+        steps: list[Any] = [Cancel(record, KEEP) for record in self._records]
         if self._target is not None:  # let somebody else take the place
             steps.append(Drop(self._target.key, self._born, self._place))
         answers = yield steps
-        return bool(answers[0])
+        return any(answers[: 1 + len(self._more)])

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import events
 from .effects import Loaded, Packed
-from .errors import SerializeError
-from .policies import milliseconds
+from .errors import ConfigurationError, SerializeError
+from .policies import LONGEST, milliseconds
 from .steps import Seen
 
 if TYPE_CHECKING:
@@ -35,8 +35,26 @@ class Target:
     def policy(self, name: str, value: Any = None) -> Any:
         return self.job.policies[name](self.values, value)
 
-    def ms(self, name: str, value: Any = None) -> int:
-        return milliseconds(self.policy(name, value), 1 if name in ("ttl", "lease", "timeout") else 0)
+    def ms(self, name: str) -> int:
+        return self.checked(name, self.policy(name), 1 if name in ("lease", "timeout") else 0)
+
+    def checked(self, name: str, given: Any, least: int) -> int:
+        """A duration as milliseconds. Raises ConfigurationError that names it and the job."""
+        try:
+            return milliseconds(given, least)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"job {self.job.name!r}: {name} {error}") from None
+
+    def ttl(self, value: Any) -> int:
+        """Of a value that was just loaded. Where it has run out already, as a countdown may, the shortest there is."""
+        return max(1, self.checked("ttl", self.policy("ttl", value), 1 - LONGEST))
+
+    def ttl_of(self, value: Any) -> int:
+        """Asked of a value again, perhaps an old one: no read fails because it has no ttl any more."""
+        try:
+            return self.ttl(value)
+        except Exception:
+            return 0
 
     @property
     def tags(self) -> Sequence[str]:
@@ -98,17 +116,17 @@ class Target:
             return False, None
 
     def pack(self, value: Any) -> Packed:
-        full = ttl = self.ms("ttl", value)
+        full = ttl = self.ttl(value)
         if jitter := self.policy("jitter"):
             ttl = max(1, int(ttl * (1 - jitter * random.random())))
         hard = full + max(self.ms("stale_while_revalidate"), self.ms("stale_if_error"))
         return Packed(ttl, hard, self.job.serializer.dumps(value), 0)
 
     def stale_for(self, value: Any) -> int:
-        return 0 if LOADING.get() else self.ms("ttl", value) + self.ms("stale_while_revalidate")
+        return 0 if LOADING.get() else self.ttl_of(value) + self.ms("stale_while_revalidate")
 
     def error_for(self, value: Any) -> int:
-        return self.ms("ttl", value) + self.ms("stale_if_error")
+        return self.ttl_of(value) + self.ms("stale_if_error")
 
     def early(self, seen: Seen) -> bool:
         """XFetch (Vattani, Chierichetti, Lowenstein, "Optimal Probabilistic Cache Stampede Prevention", VLDB 2015)."""

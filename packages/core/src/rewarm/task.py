@@ -80,21 +80,26 @@ class Task:
     @property
     def tags(self) -> tuple[str, ...]:
         """The tags that an invalidate task names."""
-        return tuple(self.args.get("tags", ())) if isinstance(self.args, dict) else ()
+        return tuple(names_in(self.args, "tags"))
 
     def again(self, *, attempt: int, due: float | None) -> Task:
         """The follow-up of this task: same identity, another attempt or time."""
         return replace(self, attempt=attempt, due=due)
 
-    def dumps(self, keys: Sequence[bytes] = ()) -> str:
-        """The payload. Signed with the first of `keys` unless it carries a signature already."""
+    def dumps(self, keys: Sequence[bytes] = (), *, limit: int | None = LONGEST) -> str:
+        """The payload. Signed with the first of `keys` unless it carries a signature already.
+
+        limit: characters; None: for nobody's queue. Raises ArgumentError.
+        """
         wire = {name: value for name in WIRE if (value := getattr(self, name)) is not None}
         if keys and self.sig is None:
             wire["sig"] = _sign(wire, keys[0])
         payload = json.dumps({**self.rest, **wire}, separators=(",", ":"), allow_nan=False)
-        if len(payload) > LONGEST:
+        if len(payload) > LONGEST:  # what came unescaped may go on like that
+            payload = json.dumps({**self.rest, **wire}, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+        if limit is not None and len(payload) > limit:
             raise ArgumentError(
-                f"{self.kind} {self.job or self.id}: its payload is {len(payload)} characters long, and {LONGEST} may "
+                f"{self.kind} {self.job or self.id}: its payload is {len(payload)} characters long, and {limit} may "
                 "travel: pass an id, and read the rest in the load"
             )
         return payload
@@ -107,6 +112,12 @@ TYPES: Mapping[str, tuple[type, ...]] = {
     "born": (str,), "q": (int,), "attempt": (int,), "due": (int, float), "not_after": (int, float), "queue": (str,),
     "priority": (str,), "enqueued_at": (int, float), "trace": (dict,), "sig": (str,),
 }  # fmt: skip
+
+
+def names_in(args: Any, kind: str) -> list[Any]:
+    """The "keys", "tags" or "jobs" of a task's args; none where a newer version means something else by them."""
+    names = args.get(kind) if isinstance(args, dict) else None
+    return names if isinstance(names, list) else []
 
 
 def loads(payload: object, keys: Sequence[bytes] = ()) -> Task:
@@ -186,7 +197,7 @@ def _check(wire: Mapping[str, Any]) -> None:
         raise PayloadError(f"the payload's kind is {wire['kind']!r}, none of {', '.join(KINDS)}")
     if wire.get("priority", "normal") not in PRIORITIES:
         raise PayloadError(f"the payload's priority is {wire['priority']!r}, none of {', '.join(PRIORITIES)}")
-    for name, least in ("attempt", 1), ("q", 0):
+    for name, least in ("v", 1), ("attempt", 1), ("q", 0):
         if not least <= wire.get(name, least) < 2**32:  # what a store can keep
             raise PayloadError(f"the payload's {name} is {wire[name]}, counted from {least}")
     needs: tuple[tuple[str, type], ...] = (("args", dict),)

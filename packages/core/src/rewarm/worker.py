@@ -16,7 +16,7 @@ from . import events, freshness
 from .adapter import Capability
 from .burial import bury, bury_raw, tell
 from .effects import Flow
-from .errors import EnqueueError, NotAcknowledged, PayloadError, StoreError, Throttled
+from .errors import ArgumentError, EnqueueError, NotAcknowledged, PayloadError, StoreError, TaskDead, Throttled
 from .freshness import Rider
 from .retry import Retry
 from .sending import journal_id
@@ -174,16 +174,23 @@ class Delivery(Rider):
         if (ended := (yield from self._claim())) is not None:
             return ended
         keys, tags, jobs = (tuple(args.get(name, ())) for name in ("keys", "tags", "jobs"))
-        warm, done = args.get("refresh", ()), self._settle(Outcome.DONE)
-        yield [*map(Mark, keys), *map(Bump, self.host.stamps(tags, jobs)), *(() if warm else done)]
+        yield [*map(Mark, keys), *map(Bump, self.host.stamps(tags, jobs))]
         self.host.emit(events.Invalidated(app=self.host.name, keys=keys, tags=tags, jobs=jobs))
-        strange = {name for name, _ in warm if name not in self.host.app.jobs}
-        for name, values in warm:
-            if name not in strange:
+        left_out: dict[str, str] = {}
+        for name, values in args.get("refresh", ()):
+            if name not in self.host.app.jobs:
+                left_out[name] = "no such job here"
+                continue
+            try:
                 yield Warm(name, values)
-        if warm:  # only now: what the store did not let us queue is queued by the next delivery
-            yield done
-        return Ended(Outcome.DONE, f"not refreshed, no such job here: {', '.join(sorted(strange))}" if strange else "")
+            except (StoreError, NotAcknowledged, TaskDead):
+                raise
+            except Exception as error:  # arguments that no longer fit, a row that is gone: the others go on
+                left_out[name] = repr(error)
+        # a trip of its own: no fence that is not up, and no refresh that is not queued, is ever marked done
+        yield self._settle(Outcome.DONE)
+        told = ", ".join(f"{name} ({why})" for name, why in sorted(left_out.items()))
+        return Ended(Outcome.DONE, f"not refreshed: {told}" if told else "")
 
     def _sweep(self) -> Flow[Ended]:
         args, task = self.task.args, self.task
@@ -336,7 +343,7 @@ class Delivery(Rider):
         try:
             yield Resend(follow, delay)
             return ended
-        except EnqueueError as error:
+        except (ArgumentError, EnqueueError) as error:  # a payload may have grown: 1e9 is 1000000000.0 when it returns
             return (yield from self._bury(f"the follow-up could not be queued ({ended.reason})", ended.error or error))
 
     def _bury(self, reason: str, error: BaseException | None = None) -> Flow[Ended]:

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from ..errors import ConfigurationError
+from ..redact import redact
 from .base import Ledger, Store
 from .memory import MemoryStore
 
@@ -22,7 +23,7 @@ def open_store(given: Any) -> Store:
     if given in ("memory", "memory://"):
         return MemoryStore()
     if isinstance(given, str) and "://" not in given:
-        raise ConfigurationError(f"store={given!r}: give 'memory', a URL such as redis://host:6379/0, or a Store")
+        raise ConfigurationError(f"store={_shown(given)}: give 'memory', a URL such as redis://host:6379/0, or a Store")
     try:
         from .redis import RedisStore
     except ModuleNotFoundError as error:
@@ -44,5 +45,5 @@ def open_ledger(given: Any, store: Store) -> Ledger:
 
 
 def _shown(given: Any) -> str:
-    """A store as an error may show it: without the password."""
-    return re.sub(r"://[^/@]*@", "://***@", repr(given))
+    """A store as an error may show it: without the password, also one that was not escaped."""
+    return re.sub(r"(?s)^(.(?:[\w+.-]*://)?).*@", r"\1***@", redact(repr(given)))

@@ -7,9 +7,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
-from redis.exceptions import ConnectionError, ResponseError
+from redis.exceptions import ConnectionError, ReadOnlyError, ResponseError
 
 from .batch import pack
 from .commands import Command, Reply
@@ -64,13 +65,16 @@ class Pool:
         except BaseException:
             self._drop(connection)  # unread replies would answer the next caller
             raise
-        self._give(connection)
+        if _demoted(replies):
+            self._drop(connection)
+            self._drop_idle()
+        else:
+            self._give(connection)
         return replies
 
     def close(self) -> None:
         self._closed = True
-        while self._idle:
-            self._drop(self._idle.pop())
+        self._drop_idle()
         for helper in self._helpers:
             helper.close()
 
@@ -108,11 +112,25 @@ class Pool:
             with self._room:
                 self._room.notify()
 
+    def _drop_idle(self) -> None:
+        with suppress(IndexError):
+            while True:
+                self._drop(self._idle.pop())
+
     def _drop(self, connection: Connection) -> None:
         connection.disconnect()
         with self._room:
             self._count -= 1
             self._room.notify()
+
+
+def _demoted(replies: Sequence[Reply]) -> bool:
+    """The server is a replica by now: whoever connects anew under the same name may find the primary."""
+    # Redis 6.2 wraps the script's error in one of its own.
+    return any(
+        isinstance(reply, ReadOnlyError) or (isinstance(reply, ResponseError) and "READONLY" in str(reply))
+        for reply in replies
+    )
 
 
 def _converse(connection: Connection, packed: bytes, count: int) -> list[Reply]:
@@ -175,7 +193,9 @@ class AsyncPool:
             except BaseException:
                 await connection.disconnect(nowait=True)
                 raise
-            if self._closed:
+            if stale := _demoted(replies):
+                await self._drop_idle()
+            if stale or self._closed:
                 await connection.disconnect()
             else:
                 self._idle.append(connection)
@@ -185,10 +205,13 @@ class AsyncPool:
 
     async def close(self) -> None:
         self._closed = True
-        while self._idle:
-            await self._idle.pop().disconnect()
+        await self._drop_idle()
         for helper in self._helpers:
             await helper.aclose()
+
+    async def _drop_idle(self) -> None:
+        while self._idle:
+            await self._idle.pop().disconnect()
 
     async def _enter(self) -> None:
         if not self._room.locked():

@@ -69,6 +69,8 @@ def endpoint(target: Any, async_client: Any, limit: int) -> Endpoint:
 
 
 def _from_url(url: SplitResult, limit: int) -> Endpoint:
+    if url.netloc and "@" not in url.netloc and "@" in url.path + url.query.partition("=")[0] + url.fragment:
+        raise ValueError("a /, ? or # in user or password must be escaped: %2F, %3F, %23")
     transport, _, kind = url.scheme.replace("valkey", "redis").partition("+")
     if kind not in ("", "sentinel", "cluster"):
         raise ValueError(f"unknown scheme {url.scheme!r}")

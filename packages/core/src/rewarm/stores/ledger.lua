@@ -141,11 +141,15 @@ return 1
 local found = {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, ARGV[2])) do
   local entry = redis.call('HGET', KEYS[1], id)
-  local times, payload = tonumber(entry:sub(1, 1)), entry:sub(2)
-  redis.call('ZADD', KEYS[2], now + ARGV[1] * 2 ^ times, id)
-  redis.call('HSET', KEYS[1], id, math.min(times + 1, 9) .. payload)
-  found[#found + 1] = id
-  found[#found + 1] = payload
+  if entry then
+    local times, payload = tonumber(entry:sub(1, 1)), entry:sub(2)
+    redis.call('ZADD', KEYS[2], now + ARGV[1] * 2 ^ times, id)
+    redis.call('HSET', KEYS[1], id, math.min(times + 1, 9) .. payload)
+    found[#found + 1] = id
+    found[#found + 1] = payload
+  else -- its payload was evicted or deleted
+    redis.call('ZREM', KEYS[2], id)
+  end
 end
 return found
 

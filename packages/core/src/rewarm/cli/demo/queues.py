@@ -81,7 +81,7 @@ QUEUES = {
     "celery": Queue(_celery, ("celery", "--app", QUEUE, "worker", "--concurrency", "2", "--loglevel", "warning")),
     "dramatiq": Queue(_dramatiq, ("dramatiq", QUEUE, "--processes", "1", "--threads", "2")),
     "rq": Queue(_rq, ("rq.cli", "worker", "--with-scheduler", "demo")),
-    "huey": Queue(_huey, ("huey.bin.huey_consumer", QUEUE.replace(":", "."), "-w", "2", "-g", "TERM")),
+    "huey": Queue(_huey, ("huey.bin.huey_consumer", QUEUE.replace(":", "."), "-w", "2")),
     "djangoq": Queue(_djangoq, ("django", "qcluster")),
 }
 
