@@ -189,12 +189,14 @@ def test_what_kombu_imports_for_redis_comes_along() -> None:
     assert "packaging" in (requires("rewarm-celery") or [])
 
 
-@pytest.mark.parametrize("cache", [ADAPTED, NAMED])
-def test_the_worker_as_a_user_types_it(server: Server, shop: Callable[..., str], cache: str) -> None:
+@pytest.mark.parametrize("environment", [{}, {"REWARM_APP": "shop.cache:cache"}], ids=["alone", "REWARM_APP"])
+@pytest.mark.parametrize("cache", [ADAPTED, NAMED], ids=["adapter", "name"])
+def test_the_worker_as_a_user_types_it(
+    server: Server, shop: Callable[..., str], cache: str, environment: dict[str, str]
+) -> None:
     server.call("FLUSHALL")
     modules = {"cache": cache.format(url=server.url), "celery_app": CELERY.format(url=server.url)}
     worker = ("celery", "-A", "shop.celery_app:celery", "worker", "-P", "solo", "--without-mingle", "--without-gossip")
-    environment = {"REWARM_APP": "shop.cache:cache"} if cache is NAMED else {}
     assert shop(modules, *worker, **environment) == "done ['ada']"
 
 

@@ -177,11 +177,13 @@ def test_importing_it_imports_no_other_queue(imported: Callable[..., set[str]]) 
     assert imported("import rewarm_dramatiq") == {"dramatiq"}
 
 
-@pytest.mark.parametrize("adapter", ["DramatiqAdapter(broker)", '"dramatiq"'])
-def test_the_worker_as_a_user_types_it(server: Server, shop: Callable[..., str], adapter: str) -> None:
+@pytest.mark.parametrize("environment", [{}, {"REWARM_APP": "shop.cache:cache"}], ids=["alone", "REWARM_APP"])
+@pytest.mark.parametrize("adapter", ["DramatiqAdapter(broker)", '"dramatiq"'], ids=["adapter", "name"])
+def test_the_worker_as_a_user_types_it(
+    server: Server, shop: Callable[..., str], adapter: str, environment: dict[str, str]
+) -> None:
     server.call("FLUSHALL")
     modules = {"queue": QUEUE.format(url=server.url), "cache": CACHE.format(url=server.url, adapter=adapter)}
-    environment = {"REWARM_APP": "shop.cache:cache"} if adapter == '"dramatiq"' else {}
     assert shop(modules, "dramatiq", "shop.cache:broker", "-p", "1", "-t", "1", **environment) == "done ['ada']"
 
 
