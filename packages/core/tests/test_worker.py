@@ -29,6 +29,7 @@ from rewarm import (
     TaskDead,
     events,
 )
+from rewarm.adapter import ProcessTable
 from rewarm.cli.server import Server
 from rewarm.freshness import Load
 from rewarm.job import FunctionJob
@@ -997,7 +998,8 @@ def test_a_payload_for_nobody_here_is_kept_for_the_next_release() -> None:
     assert shop.queue.wire()["attempt"] == 2
 
 
-def test_a_worker_without_any_application_says_what_to_import() -> None:
+def test_a_worker_without_any_application_says_what_to_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rewarm.adapter.process_apps", ProcessTable())  # other tests leave theirs
     with pytest.raises(ConfigurationError, match="REWARM_APP"):
         Held().deliver("{}")
 

@@ -1,0 +1,8 @@
+"""For every test of the repository."""
+
+import os
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """What `-n auto` means here: tests wait for servers and workers more than they work."""
+    return max(2, (os.cpu_count() or 1) * 3 // 2)
