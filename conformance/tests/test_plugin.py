@@ -45,6 +45,8 @@ class Broken(ReferenceTestbed):
         raise OSError("the testbed itself is broken")
 
 class NoControl(ReferenceTestbed):
+    workers, _store = 2, None  # its own
+
     def make_eager(self, native):
         raise NotImplementedError
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from rewarm import Job, Outcome, OutcomeTimeout, Read, Receipt, Rewarm, Route, SerializeError, State
+from rewarm import Job, Outcome, OutcomeTimeout, Read, Receipt, Retry, Rewarm, Route, SerializeError, State
 from rewarm.freshness import Found
 from rewarm.steps import Look
 from rewarm.stores import MemoryStore
@@ -502,6 +502,17 @@ def test_a_refresh_joins_one_that_is_queued(case: Case) -> None:
         assert (first.status(), first.kind) == ("queued", "refresh")
         with pytest.raises(OutcomeTimeout, match="is queued"):
             first.outcome(0.01)
+
+
+def test_a_refresh_joins_a_retry_that_waits(store: MemoryStore | RedisStore) -> None:
+    queue, waits = CaptureAdapter(), Retry(on=ZeroDivisionError, floor=5)
+    with Rewarm("shop", store=store, adapter=queue) as app:
+        sick = app.job(ttl=60, name="sick", timeout=30, retry=waits)(lambda: 1 // 0)
+        first = sick.refresh()
+        app.run(queue.tasks.payloads[0])
+        assert [task.attempt for task in queue.tasks] == [1, 2]
+        assert sick.refresh().id == sick.entry().invalidate(refresh=True).id == first.id
+        assert len(queue.tasks) == 2
 
 
 @pytest.mark.parametrize("how", ["refresh", "invalidate", "sooner"])

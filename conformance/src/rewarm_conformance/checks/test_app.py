@@ -13,7 +13,7 @@ from rewarm.errors import RewarmError
 from rewarm.registry import GROUP, find_adapter
 
 from .. import checkers
-from ..bed import ANSWER, Bed, answered, judge, new_token
+from ..bed import Bed, judge, new_token
 from ..cell import modules
 from ..journal import History
 from ..plugin import check
@@ -38,7 +38,7 @@ def test_app_01(bed: Bed) -> None:
     found = [point for point in entry_points(group=GROUP) if point.name == adapter.name]
     judge(checkers.holds(found, f"an entry point {adapter.name!r} in the group {GROUP}", "there is none"))
     loaded = found[0].load()
-    own = not isinstance(loaded, type) or isinstance(adapter, loaded)  # a function may make it
+    own = isinstance(adapter, loaded) if isinstance(loaded, type) else callable(loaded)  # a function may make it
     judge(checkers.holds(own, f"it names {type(adapter).__name__}", f"it names {loaded!r}"))
     try:
         find_adapter("no-such-queue")
@@ -111,7 +111,7 @@ def test_app_05(warm: Bed) -> None:
         warm.app.jobs["ok"].refresh(token)
 
     try:
-        answered(lambda: asyncio.run(inside()), warm.patience(ANSWER))
+        warm.answered(lambda: asyncio.run(inside()))
     except RewarmError as error:  # refused, which must be true
         judge(checkers.never_started(warm.quiet(lambda h: checkers.never_started(h, [token])), [token]))
         judge(checkers.holds(str(error), "an error that says why", repr(error)))

@@ -5,7 +5,7 @@ import contextlib
 from rewarm import EnqueueError
 
 from .. import checkers
-from ..bed import ANSWER, ARRIVAL, answered, judge, new_token
+from ..bed import ARRIVAL, judge, new_token
 from ..lab import Lab
 from ..plugin import check
 
@@ -40,10 +40,10 @@ def test_broker_02(lab: Lab) -> None:
 def test_broker_03(lab: Lab) -> None:
     with lab.outage() as broker:
         bed = lab.bed()
-        bed.tokens(1)
+        bed.until_sent(bed.probe, new_token())
         broker.stop()
         with contextlib.suppress(EnqueueError):
-            answered(lambda: bed.app.jobs["ok"].refresh(new_token()), bed.patience(ANSWER))
+            bed.answered(lambda: bed.app.jobs["ok"].refresh(new_token()))
         broker.start()
         token = new_token()
         bed.until_sent(bed.probe, token)

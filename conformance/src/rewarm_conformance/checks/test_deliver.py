@@ -5,7 +5,7 @@ import time
 from rewarm import Adapter, Capability, EnqueueError, Route
 
 from .. import checkers
-from ..bed import ANSWER, ARRIVAL, QUIET, Bed, answered, judge, new_token, override
+from ..bed import ARRIVAL, QUIET, Bed, judge, new_token, override
 from ..lab import Lab
 from ..plugin import check
 from ..rules import DELAY, REDELIVERY
@@ -41,7 +41,7 @@ def test_deliver_04(lab: Lab) -> None:
         bed = lab.bed()
         broker.stop()
         try:
-            answered(lambda: bed.app.jobs["ok"].refresh(new_token()), bed.patience(ANSWER))
+            bed.answered(lambda: bed.app.jobs["ok"].refresh(new_token()))
         except EnqueueError:
             pass
         else:
@@ -139,7 +139,7 @@ def test_deliver_10(bed: Bed) -> None:
     other = f"{bed.namespace}-other"
     bed.start()
     there = [*bed.tokens(3, route=Route(other)), new_token()]
-    bed.producer(routes={"*": {"queue": other}}).app.jobs["ok"].refresh(there[-1])  # by a rule of the host's
+    bed.until_sent(bed.producer(routes={"*": {"queue": other}}), there[-1])  # by a rule of the host's
     here = bed.tokens(3)
     bed.started(*here)
     history = bed.quiet(lambda h: checkers.never_started(h, there), 2 * QUIET)

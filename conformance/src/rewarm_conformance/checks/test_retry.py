@@ -112,10 +112,10 @@ def test_retry_09(bed: Bed) -> None:
     deadline = time.monotonic() + bed.patience(ARRIVAL / 3)
     while not (shown := bed.testbed.failed(bed.namespace, worker.tail(1000))) and time.monotonic() < deadline:
         time.sleep(0.05)
-    history = bed.quiet(lambda h: checkers.delivered_once(h, [token], "dead task"), 3 * QUIET)
+    history = bed.quiet(lambda h: bed.delivered_once(h, [token], "dead task"), 3 * QUIET)
     judge(
         checkers.holds(shown, "the queue's own tools show a failure", "they show none"),
-        checkers.delivered_once(history, [token], "dead task"),
+        bed.delivered_once(history, [token], "dead task"),
     )
 
 
@@ -142,5 +142,5 @@ def test_retry_05(warm: Bed) -> None:
     judge(checkers.holds(any(one.token == token for one in died), "it dies", "it did not"))
     tokens = {one.token for one in died}
     seconds = died[0].t + BACKOFF - time.monotonic()
-    history = warm.wait(lambda h: checkers.delivered_once(h, tokens, "failing payload"), seconds, whole=True)
-    judge(checkers.delivered_once(history, tokens, "failing payload"))
+    history = warm.wait(lambda h: warm.delivered_once(h, tokens, "failing payload"), seconds, whole=True)
+    judge(warm.delivered_once(history, tokens, "failing payload"))

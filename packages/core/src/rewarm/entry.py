@@ -199,7 +199,7 @@ class Entry(Generic[R]):
 
     def _reload_when_committed(self) -> None:
         if self._app.in_transaction():
-            flow = freshness.requeue(self._target, fresh_too=True)
+            flow = freshness.requeue(self._target, replace=True)
             self._app.when_committed(lambda: self._app.runtime.drive(flow))
 
     def _peeked(self, answers: Sequence[Any]) -> Read[R] | None:

@@ -227,15 +227,20 @@ def nudge(t: Target, seen: Seen) -> Flow[bool]:
     return (yield from send(t, Send(t, seen.born, q), t.on_enqueue_error))
 
 
-def requeue(t: Target, fresh_too: bool = False) -> Flow[None]:
+def requeue(t: Target, replace: bool = False) -> Flow[None]:
     """Queue the refresh that a read inside a transaction could not, unless it is needed no more.
 
     After a miss too: where every request is a transaction, no reader's load would ever be stored.
+    replace: after a reload. What is stored, or is loaded meanwhile, may be older than the commit.
     """
     try:
+        if replace:
+            yield [Mark(t.key)]
+            yield from queue(t, 0, None, t.on_enqueue_error)
+            return
         ((seen, stamps),) = yield [Look(t.key, t.stamps)]
         found = judge(t, seen, stamps)
-        if found is None or fresh_too:
+        if found is None:
             yield from queue_on_miss(t, seen)
         elif found.state == STALE and not (seen.leased or seen.resting):
             yield from nudge(t, seen)
@@ -282,13 +287,15 @@ def queue(
 ) -> Flow[tuple[bytes, int]]:
     """Queue a refresh whether or not anything is stored -> (born, its place, or what it joined).
 
-    It joins a load that runs, and a task that is not due later than itself. The place of one that is, it takes over.
+    It joins a load that runs, a retry that waits, and a task that is not due later than itself. The place of one that
+    is, and has not begun, it takes over.
     """
     while True:
         ((seen, _),) = yield [Look(t.key)]
         late: list[Step] = []
         if seen is not None and seen.leased:
-            if seen.r or seen.due - seen.now <= t.place + delay + LATER:  # a place is held for `t.place` once it is due
+            begun = seen.q != seen.n  # a load has taken a number since the place was given
+            if begun or seen.due - seen.now <= t.place + delay + LATER:  # it is held for `t.place` once it is due
                 return seen.born, seen.q or seen.r
             late = [Drop(t.key, seen.born, seen.q)]
         *_, granted = yield [*late, Reserve(t.key, seen.p if seen else 0, t.place + delay)]
