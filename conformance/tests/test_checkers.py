@@ -32,6 +32,7 @@ HELD = [
     checkers.not_before(SECOND, 1.2, "x"), checkers.not_before(SECOND, 1.25, "within the clock's grain"),
     checkers.not_before(None, 9, "x"), checkers.within(SECOND, 1.2, "x"), checkers.ended(GOOD, "a", "retried", "fails"),
     checkers.buried(GOOD, "id-a", 0), checkers.buried(story("0 dead a"), "id-a"), checkers.delivered_once(GOOD, ["a"]),
+    checkers.delivered_once(TWICE, ["a"], spare=1),
     checkers.no_overlap(GOOD, "a"), checkers.followed(GOOD, "a"), checkers.overtaken(GOOD, "a", ["b"], 0),
     checkers.not_dropped(story("0 start a", "1 end a 1 deferred", "2 done a", "2.1 end a 1 done"), "a"),
     checkers.same("x", 1, 1), checkers.holds(True, "x", "y"),

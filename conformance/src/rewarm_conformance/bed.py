@@ -294,7 +294,7 @@ class Bed:
         deadline = time.monotonic() + (seconds if whole else self.patience(seconds))
         looked = time.monotonic()
         while not done(history := self.history) and (now := time.monotonic()) < deadline:
-            time.sleep(max(0.005, now - looked))  # looking at a long history must not take the workers' time
+            time.sleep(max(0.01, 3 * (now - looked)))  # looking at a long history must not take the workers' time
             looked = time.monotonic()
         return history
 
@@ -321,11 +321,13 @@ class Bed:
         much ends the wait, and what a busy machine delays must still be seen."""
         return self.wait(broken, seconds / min(1.0, PATIENCE))
 
-    def delivered_once(self, history: History, tokens: Collection[str], what: str = "payload") -> Judgement:
+    def delivered_once(
+        self, history: History, tokens: Collection[str], what: str = "payload", spare: int = 0
+    ) -> Judgement:
         """As the checker says; with rescue, what waits too long is sent again, to be skipped or put off."""
         if self.testbed.rescue is not None:
             history = [one for one in history if one.data.get("outcome") not in ("skipped", "deferred")]
-        return checkers.delivered_once(history, tokens, what)
+        return checkers.delivered_once(history, tokens, what, spare)
 
     def open_gate(self, token: str) -> None:
         self.probe.gate(token).touch()

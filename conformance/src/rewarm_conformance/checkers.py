@@ -124,14 +124,17 @@ def buried(history: History, id: str, times: int = 1) -> Judgement:
     return None if seen == times else Broken(f"reported dead {times} times", f"reported dead {seen} times")
 
 
-def delivered_once(history: History, tokens: Collection[str], what: str = "payload") -> Judgement:
-    """No attempt was delivered twice, hops aside. The core runs no second copy, so starts do not show one."""
+def delivered_once(history: History, tokens: Collection[str], what: str = "payload", spare: int = 0) -> Judgement:
+    """No attempt was delivered twice, hops aside. The core runs no second copy, so starts do not show one.
+
+    `spare`: of how many that is no sign: on a busy machine a lease may run out before its task is acknowledged.
+    """
     wanted = set(tokens)
     seen = Counter(
         (one.token, one.attempt) for one in of(history, "end")
         if one.token in wanted and one.data["reason"] != "not due yet"
     )  # fmt: skip
-    if many := {token: times for (token, _), times in seen.items() if times > 1}:
+    if len(many := {token: times for (token, _), times in seen.items() if times > 1}) > spare:
         told = f"{len(many)} of {len(tokens)}: an attempt was delivered {max(many.values())} times"
         return Broken(f"each attempt of a {what} is delivered once", told, many)
     return None

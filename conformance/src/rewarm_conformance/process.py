@@ -73,8 +73,8 @@ class Worker:
 
         A leader that dies of the signal, and leaves others to work on, has not stopped: a shell without `exec`.
         """
-        with suppress(psutil.NoSuchProcess):
-            self.root.send_signal(signum)
+        if self.process.returncode is None:
+            os.kill(self.process.pid, signum)  # not reaped: the number is its own
         deadline = time.monotonic() + seconds
         while not (ended := not self.alive and not self._left_by(signum)) and time.monotonic() < deadline:
             time.sleep(0.01)

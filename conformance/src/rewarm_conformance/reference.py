@@ -32,7 +32,7 @@ class Queue:
     Opens the file for each call, so that a file that is gone is noticed at once.
     """
 
-    lease = 1.5
+    lease = 2.0
 
     def __init__(self, path: str, name: str) -> None:
         self.path, self.name, self.eager = path, name, False
@@ -99,7 +99,8 @@ class Consumer:
         for thread in working:
             thread.start()
         for thread in working:
-            thread.join()
+            while thread.is_alive():
+                thread.join(0.5)  # this thread runs the handler: it must look up now and then
 
     def work(self) -> None:
         while not self.stopping.is_set():

@@ -16,6 +16,8 @@ ENDED = ("done", "skipped")  # skipped: killed after the value was stored, and b
 MANY = 1000
 SOME = 200
 FEW = 5
+HALF = 10
+"""Of the lower ones, that a higher one may find before it: a worker that has fetched a few, or is not all up."""
 WORK = 0.03
 """Seconds that each of `SOME` takes: all of them take longer than it takes to kill a worker."""
 
@@ -40,15 +42,15 @@ def test_order_01(bed: Bed) -> None:
     def send(priority: str, count: int = 1) -> list[str]:
         return bed.tokens(count, "slow", 0.02, route=Route(priority=priority))
 
-    (first,), low, (normal,), (last,) = send("high"), send("low", 20), send("normal"), send("high")
+    (first,), low, (normal,), (last,) = send("high"), send("low", 2 * HALF), send("normal"), send("high")
     bed.start(ready=False)
     bed.wait(lambda h: checkers.starts(h, low), ARRIVAL + bed.testbed.boot_seconds, whole=True)
     history = bed.started(first, *low, normal, last)
     judge(
         checkers.ran_at_least_once(history, [first, last]),
-        checkers.overtaken(history, last, [*low, normal], FEW),
-        checkers.overtaken(history, first, low, FEW),  # or the last sent runs first, whatever its priority
-        checkers.overtaken(history, normal, low, FEW),
+        checkers.overtaken(history, last, [*low, normal], HALF),
+        checkers.overtaken(history, first, low, HALF),  # or the last sent runs first, whatever its priority
+        checkers.overtaken(history, normal, low, HALF),
     )
 
 
@@ -59,7 +61,7 @@ def test_load_01(bed: Bed) -> None:
     tokens = bed.tokens(MANY)
     bed.finished(*tokens, seconds=2 * ARRIVAL + bed.testbed.boot_seconds)
     history = bed.quiet(lambda h: checkers.at_most(h, tokens))
-    judge(checkers.ran_once(history, tokens), bed.delivered_once(history, tokens))
+    judge(checkers.ran_once(history, tokens), bed.delivered_once(history, tokens, spare=MANY // 100))
 
 
 @check("LOAD-02")
