@@ -12,7 +12,6 @@ FAST = (
 )  # fmt: skip
 MAIN = (
     "celery-redis", "celery-rabbitmq", "dramatiq-redis", "dramatiq-rabbitmq", "rq-redis", "djangoq-orm", "huey-ack",
-    "huey-redis",
 )  # fmt: skip
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from rewarm_conformance.runner import NO_OTHERS, PLUGINS
+
 pytest_plugins = ["pytester"]
 
 HONEST = """
@@ -167,11 +169,13 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):  # type: 
     """Run checks on a testbed -> exit status, output, report."""
     pytester.makepyfile(beds=HONEST)
     monkeypatch.setenv("REWARM_PATIENCE", "0.2")
+    for name, value in NO_OTHERS.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(pytester.path), *filter(None, sys.path)]))
 
     def run(testbed: str, *options: str):  # type: ignore[no-untyped-def]
         done = pytester.runpytest_subprocess(
-            "-p", "no:valkey", "--pyargs", "rewarm_conformance", "--rewarm-testbed", f"beds:{testbed}",
+            *PLUGINS, "--pyargs", "rewarm_conformance", "--rewarm-testbed", f"beds:{testbed}",
             "--rewarm-report", "report.json", *options,
         )  # fmt: skip
         path = Path(pytester.path, "report.json")

@@ -10,6 +10,7 @@ import pytest
 
 from rewarm_conformance.mutants.stores import STORE_MUTANTS
 from rewarm_conformance.rules import RULES
+from rewarm_conformance.runner import NO_OTHERS, PLUGINS
 from rewarm_conformance.store_rules import STORE_RULES
 
 pytest_plugins = ["pytester"]
@@ -31,7 +32,9 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):  # type: 
     pytester.makepyfile(factories=FACTORIES)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(pytester.path), *filter(None, sys.path)]))
     monkeypatch.setenv("REWARM_PATIENCE", "0.3")
-    return lambda *options: pytester.runpytest_subprocess("-p", "no:valkey", "--pyargs", "rewarm_conformance", *options)
+    for name, value in NO_OTHERS.items():
+        monkeypatch.setenv(name, value)
+    return lambda *options: pytester.runpytest_subprocess(*PLUGINS, "--pyargs", "rewarm_conformance", *options)
 
 
 def test_every_rule_has_a_mutant() -> None:

@@ -57,8 +57,10 @@ class Worker:
         self.process.wait(GONE)
 
     def _left(self) -> list[psutil.Process]:
-        """Its tree and its session, without the dead. A group is not enough: RQ's work horse has one of its own; nor is
-        the tree: orphans have another parent."""
+        """Its tree and its session, without the dead, parents first: who outlives a child by a moment would act on it.
+
+        A group is not enough: RQ's work horse has one of its own; nor is the tree: orphans have another parent.
+        """
         found = {self.root}
         with suppress(psutil.NoSuchProcess):
             found |= set(self.root.children(recursive=True))
@@ -66,7 +68,8 @@ class Worker:
             with suppress(OSError):
                 if os.getsid(process.pid) == self.process.pid:
                     found.add(process)
-        return [process for process in found if not _dead(process)]
+        order = sorted(found, key=lambda process: (process != self.root, process.pid))
+        return [process for process in order if not _dead(process)]
 
     def stop(self, seconds: float, signum: int = signal.SIGTERM) -> int | None:
         """Ask to stop -> the exit status, or None if the deadline passed. What is left then is killed.
