@@ -100,7 +100,7 @@ class Consumer:
             thread.start()
         for thread in working:
             while thread.is_alive():
-                thread.join(0.5)  # this thread runs the handler: it must look up now and then
+                thread.join(0.5)  # a signal may go to another thread; its handler runs when this one looks up
 
     def work(self) -> None:
         while not self.stopping.is_set():

@@ -14,4 +14,5 @@ threads = [threading.Thread(target=redlist.work, args=(queue, stopping)) for _ i
 for thread in threads:
     thread.start()
 for thread in threads:
-    thread.join()
+    while thread.is_alive():
+        thread.join(0.5)  # a signal may go to another thread; its handler runs when this one looks up
