@@ -640,15 +640,36 @@ def test_busy_duplicates_do_not_count_as_deliveries_that_killed_their_worker(sho
     assert shop.app.dead.list() == []
 
 
-def test_a_task_whose_deliveries_never_end_is_dead(shop: Shop) -> None:
-    price = shop.job(lease=0.01)
+def test_a_task_whose_deliveries_never_end_is_dead_and_no_late_copy_starts_it_again(shop: Shop) -> None:
+    price = shop.job(lease=0.2)
     price.refresh(1)
     payload = shop.queue.take()
     for _ in range(DELIVERIES):
         die_in_the_load(shop.app, payload)
-    assert shop.app.run(payload) is Outcome.DEAD
+    while (outcome := shop.app.run(payload)) is Outcome.DEFERRED:  # the last load may still be alive
+        assert shop.app.dead.list() == []
+    assert outcome is Outcome.DEAD
     assert "kill its worker" in shop.app.dead.list()[0].reason
+    assert shop.app.run(payload) is Outcome.SKIPPED
     assert shop.loads == 0
+
+
+def test_no_copy_buries_a_task_whose_last_allowed_delivery_is_alive(shop: Shop) -> None:
+    price = shop.job(lease=20)
+    receipt = price.refresh(1)
+    payload = shop.queue.take()
+    record = shop.app.runtime.record(receipt.id)
+    shop.app.runtime.run([Start(record, 1, 0, DELIVERIES, 60_000) for _ in range(DELIVERIES - 1)])
+    inner: list[Outcome] = []
+
+    def answer(item: int) -> str:
+        inner.append(shop.app.run(payload))
+        return "loaded"
+
+    shop.answer = answer
+    assert shop.app.run(payload) is Outcome.DONE
+    assert inner == [Outcome.DEFERRED]
+    assert not any(isinstance(event, events.Buried) for event in shop.seen)
 
 
 def die_in_the_load(app: Rewarm, payload: str) -> None:

@@ -318,14 +318,15 @@ def refresh(t: Target, born: bytes, q: int, rider: Rider = NOBODY) -> Flow[Refre
     for _ in range(LOADS):
         start = [Begin(t.key, born, q, t.lease), Capture(t.stamps, t.stamp_ttl)]
         *answers, grant, stamps = yield [*rider.first(), *start]
-        if not rider.admits(answers):
+        admitted = rider.admits(answers)
+        if grant.verdict is Verdict.BUSY:  # the other copy may be alive, and its place cannot be given up
+            return Refreshed("busy", grant.wait)
+        if not admitted:
             if grant.verdict is Verdict.GO:
                 yield [Release(t.key, born, grant.n, 1), Drop(t.key, born, q)]
             return Refreshed("barred")
         if grant.verdict is Verdict.SUPERSEDED:  # done before, overtaken, evicted, deleted, or taken over
             return Refreshed("superseded")
-        if grant.verdict is Verdict.BUSY:  # the other copy may be alive
-            return Refreshed("busy", grant.wait)
         got = yield from load(t, grant._replace(born=born), stamps, rider)
         if got.stored in ("raised", "failed"):
             return Refreshed(got.stored, error=got.error)

@@ -155,7 +155,8 @@ class Delivery(Rider):
                 yield self._settle(Outcome.SKIPPED)
                 return Ended(Outcome.SKIPPED, "its place is gone: done before, overtaken or evicted")
             case "busy":
-                yield self._settle(Outcome.DEFERRED)
+                unburied = self.barred.verdict is Verdict.POISON  # a copy that is alive may end it yet
+                yield [*self._settle(Outcome.DEFERRED), *([Extend(self.record, 0)] if unburied else [])]
                 return (yield from self._later(got.wait / 1000, "another copy may be running"))
             case "failed":  # the source has answered: an outage of the store costs no attempt
                 yield self._settle(Outcome.DEFERRED)
