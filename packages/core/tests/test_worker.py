@@ -649,6 +649,7 @@ def test_a_task_whose_deliveries_never_end_is_dead_and_no_late_copy_starts_it_ag
     while (outcome := shop.app.run(payload)) is Outcome.DEFERRED:  # the last load may still be alive
         assert shop.app.dead.list() == []
     assert outcome is Outcome.DEAD
+    assert all(delay <= 0.2 for _, delay in shop.queue.sent)  # nor is its burial put off for longer
     assert "kill its worker" in shop.app.dead.list()[0].reason
     assert shop.app.run(payload) is Outcome.SKIPPED
     assert shop.loads == 0
