@@ -51,7 +51,7 @@ def test_the_kill_matrix_is_whole() -> None:
         assert id == "SMOKE-01" or len(killed) < len(RULES) / 2, f"{id}'s mutant is too coarse: {killed}"
 
 
-@pytest.mark.skipif("REWARM_KILL_MATRIX" not in os.environ, reason="takes twenty minutes: set REWARM_KILL_MATRIX")
+@pytest.mark.skipif("REWARM_KILL_MATRIX" not in os.environ, reason="takes forty minutes: set REWARM_KILL_MATRIX")
 @pytest.mark.parametrize("mutant", RULES)
 def test_the_kill_matrix_is_current(mutant: str) -> None:
     assert row(mutant) == MATRIX[mutant]

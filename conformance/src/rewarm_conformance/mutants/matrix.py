@@ -1,7 +1,7 @@
 """The kill matrix: which checks are red on which mutant. `python -m rewarm_conformance.mutants.matrix FILE` makes it.
 
 Each mutant meets the checks of the core profile, which show how far its fault reaches, and its own. Takes about
-twenty minutes. With ids after the file, only the rows of these are made again.
+forty minutes. With ids after the file, only the rows of these are made again.
 """
 
 from __future__ import annotations
