@@ -7,6 +7,7 @@ RUN := $(UV) run
 
 export UV_PYTHON ?= $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
+unexport PYTHONDONTWRITEBYTECODE # hundreds of processes are started: each would compile every module anew
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo example test prove hammer fuzz chaos check conformance cell bench scale docs lock wheels format clean

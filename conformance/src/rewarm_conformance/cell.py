@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, metadata, packages_distributions, version
 from typing import TYPE_CHECKING
 
@@ -56,8 +57,14 @@ def modules(adapter: Adapter, native: object) -> list[str]:
 def distribution(module: str) -> str:
     """The distribution that a module belongs to; "" if it is in none."""
     top = module.partition(".")[0]
-    candidates = [*packages_distributions().get(top, ()), top.replace("_", "-")]  # an editable install lists no modules
+    candidates = [*owners().get(top, ()), top.replace("_", "-")]  # an editable install lists no modules
     for name in candidates:
         with suppress(PackageNotFoundError):
             return str(metadata(name)["Name"])
     return ""
+
+
+@cache
+def owners() -> Mapping[str, Sequence[str]]:
+    """Top-level package -> its distributions. Asked once: it reads the list of files of all that is installed."""
+    return packages_distributions()
