@@ -69,9 +69,9 @@ def test_load_02(bed: Bed) -> None:
     seed = secrets.randbits(32)
     print(f"seed {seed}")
     chance = random.Random(seed)
+    tokens = bed.tokens(SOME, "slow", WORK)  # before there is a worker: a slow sender's are done before a kill else
     for _ in range(3):
         bed.start(ready=False)
-    tokens = bed.tokens(SOME, "slow", WORK)
     began = time.monotonic()
     bed.wait(lambda h: checkers.of(h, "done"), ARRIVAL + bed.testbed.boot_seconds, whole=True)
     for _ in range(6):
