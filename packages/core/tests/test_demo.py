@@ -34,19 +34,19 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
     ],
 )  # fmt: skip
 def test_no_wrong_value_is_served_as_fresh(queue: str, store: str) -> None:
-    # a busy machine may make too little traffic at first; the hand-written cache is the same beside every queue
-    for seconds in (2, 8, 16) if queue in QUEUES else (4, 8, 16):
-        command = ("--queue", queue, "--store", store, "--readers", "2", "--seconds", str(seconds), "--json")
-        ended = demo(*command)
+    # a busy machine may make too little traffic at first to tell a broken cache from a right one; the broken one is the
+    # same beside every queue
+    local = queue not in QUEUES
+    for seconds in (4, 8, 16) if local else (2, 8, 16):
+        ended = demo("--queue", queue, "--store", store, "--readers", "2", "--seconds", str(seconds), "--json")
         assert ended.returncode == 0, ended.stderr
         (line,) = ended.stdout.splitlines()
         told = json.loads(line)
         assert told["wrong_fresh"] == told["lost"] == 0
-        broken = told["naive_wrong_fresh"] or queue != "threads"
-        if told["hit"] and told["tasks"]["done"] and broken:
+        if told["hit"] and told["tasks"]["done"] and (told["naive_wrong_fresh"] or not local):
             break
-    assert broken
     assert (told["queue"], told["store"]) == (queue, store)
+    assert told["naive_wrong_fresh"] > 0 or not local
     assert told["reads"] == told["hit"] + told["stale"] + told["miss"]
     assert told["hit"]
     assert told["miss"]

@@ -69,7 +69,7 @@ def test_load_02(bed: Bed) -> None:
     seed = secrets.randbits(32)
     print(f"seed {seed}")
     chance = random.Random(seed)
-    tokens = bed.tokens(SOME, "slow", WORK)  # before there is a worker: a slow sender's are done before a kill else
+    tokens = bed.tokens(SOME, "slow", WORK)  # first: sent slowly to workers, all would be done before a kill
     for _ in range(3):
         bed.start(ready=False)
     began = time.monotonic()
