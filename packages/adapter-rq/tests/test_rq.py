@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError
 from rq import Queue, SimpleWorker
+from rq.scheduler import RQScheduler
 from rq.serializers import JSONSerializer
 
 from rewarm import Adapter, Capability, ConfigurationError, NotAcknowledged, Rewarm, Route
@@ -169,6 +171,15 @@ def test_a_worker_that_is_killed_while_it_cleans_up_keeps_nobody_from_it_for_lon
     queue.connection.delete(queue.registry_cleaning_key)
     worker.clean_registries()
     assert queue.acquire_maintenance_lock(), "its own is given back"
+
+
+def test_a_recovering_worker_that_is_about_to_stop_starts_no_scheduler(queue: Queue) -> None:
+    worker = RecoveringWorker([queue], connection=queue.connection)
+    worker.scheduler = RQScheduler([queue], queue.connection)
+    worker.last_cleaned_at = datetime.now(UTC)  # not its first time
+    worker._stop_requested = True
+    worker.run_maintenance_tasks()
+    assert worker.scheduler._process is None
 
 
 def test_the_name_alone_means_djangos_queue() -> None:
