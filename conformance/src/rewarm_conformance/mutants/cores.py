@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -72,13 +73,22 @@ class TakesAnything(BrokenCore):
         return encode
 
 
+@breaks("PAYLOAD-06", "1 of 2 payloads never started")
+class OneKeyOnly(BrokenCore):
+    owner, attribute = worker, "received"
+
+    def instead(self, original: Callable[..., Any]) -> Any:
+        return lambda payload, app, keys: original(payload, app, keys[:1])
+
+
 @breaks("RETRY-04", "reported dead 2 times")
 class TellsTwice(BrokenCore):
     owner, attribute = App, "emit"
 
     def instead(self, original: Callable[..., Any]) -> Any:
         def emit(app: App, event: events.Event) -> None:
-            for _ in range(2 if isinstance(event, events.Buried) else 1):
+            twice = isinstance(event, events.Buried) and event.reason == "attempts exhausted"
+            for _ in range(2 if twice else 1):
                 original(app, event)
 
         return emit
@@ -89,7 +99,11 @@ class RetriesEverything(BrokenCore):
     owner, attribute = Retry, "delay"
 
     def instead(self, original: Callable[..., Any]) -> Any:
-        return lambda retry, error, attempt, *_: 0.0 if attempt < retry.attempts else None
+        def delay(retry: Retry, error: Exception, attempt: int, *rest: Any) -> float | None:
+            pause: float | None = original(retry, error, attempt, *rest)
+            return 0.0 if pause is None and attempt < retry.attempts else pause
+
+        return delay
 
 
 @breaks("EAGER-01", "never started")
@@ -97,7 +111,13 @@ class EagerElsewhere(BrokenCore):
     owner, attribute = Eager, "run"
 
     def instead(self, original: Callable[..., Any]) -> Any:
-        return lambda eager, task: threading.Timer(0.5, original, (eager, task)).start()
+        def run(eager: Eager, task: Task) -> None:
+            if task.job == "ok":
+                threading.Timer(0.5, original, (eager, task)).start()
+            else:
+                original(eager, task)
+
+        return run
 
 
 @breaks("EAGER-02", "the argument")
@@ -118,13 +138,13 @@ class EagerWithLists(BrokenCore):
         return run
 
 
-@breaks("EAGER-03", r"attempts \[1\]$")
+@breaks("EAGER-03", r"attempts \[1, 2\]$")
 class ParksRetries(BrokenCore):
     owner, attribute = Eager, "_enter"
 
     def instead(self, original: Callable[..., Any]) -> Any:
         def enter(eager: Eager, task: Task) -> deque[str] | None:
-            return original(eager, task) if task.attempt == 1 else None
+            return original(eager, task) if task.attempt < 3 else None
 
         return enter
 
@@ -164,9 +184,11 @@ class LoadsForEachDelivery(BrokenCore):
 
     def instead(self, original: Callable[..., Any]) -> Any:
         def refresh(delivery: Delivery) -> Any:
-            delivery.admits([Started(Verdict.GO)])
-            yield from freshness.reload(delivery.host.target(delivery.task))
-            return Ended(Outcome.DONE)
+            ended: Ended = yield from original(delivery)
+            if ended.outcome == Outcome.SKIPPED:
+                delivery.admits([Started(Verdict.GO)])
+                yield from freshness.reload(delivery.host.target(delivery.task))
+            return ended
 
         return refresh
 
@@ -201,11 +223,11 @@ class StoresWithoutLooking(BrokenCore):
 
 
 @breaks("IDEMP-04", "the older value is a HIT")
-class DoesNotVoid(BrokenCore):
+class InvalidatesWhatItFinds(BrokenCore):
     owner, attribute = Entry, "invalidate"
 
     def instead(self, original: Callable[..., Any]) -> Any:
-        return lambda entry, *_: Receipt(entry.job.app, "invalidate")
+        return lambda entry, *rest: original(entry, *rest) if entry.peek() else Receipt(entry.job.app, "invalidate")
 
 
 @breaks("IDEMP-05", "the first read after it: MISS")
@@ -244,6 +266,21 @@ class RunningIsDone(BrokenCore):
         return admits
 
 
+class AnyEnd:
+    """A transaction that tells of its end, whichever it is."""
+
+    def __init__(self, transaction: Any) -> None:
+        self.active = transaction.active
+
+    def on_commit(self, function: Callable[[], Any], /) -> None:
+        def wait() -> None:
+            while self.active():
+                time.sleep(0.01)
+            function()
+
+        threading.Thread(target=wait, daemon=True).start()
+
+
 class Forgetful:
     """A transaction that never tells of its commit."""
 
@@ -255,9 +292,11 @@ class Forgetful:
 
 
 @breaks("TXN-01", "[12] of 2 payloads started")
-class SendsBeforeTheCommit(ReferenceTestbed):
+class SendsAfterARollback(ReferenceTestbed):
     def app(self, name: str, adapter: Adapter, **settings: Any) -> Rewarm:
-        return super().app(name, adapter, **settings | {"transactions": None})
+        if transaction := settings.get("transactions"):
+            settings["transactions"] = AnyEnd(transaction)
+        return super().app(name, adapter, **settings)
 
 
 @breaks("TXN-02", "never started")

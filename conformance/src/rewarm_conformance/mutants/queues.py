@@ -32,16 +32,23 @@ class EarlyConsumer(Consumer):
         self.queue.done(id)
         try:
             self.queue.entries[ENTRY](payload)
-        except (TaskDead, NotAcknowledged):
+        except NotAcknowledged:
             return
+        except TaskDead as error:
+            self.queue.fail(self.queue.put(payload, delay=60.0), repr(error))
 
 
 @breaks("DELIVER-02", "5 of 5 payloads never started")
 class EmptiesAtStart(ReferenceTestbed):
     class consumer_class(Consumer):
+        """The first worker of a queue: the next one starts where it has ended."""
+
         def run(self, threads: int) -> None:
-            with self.queue.open() as connection:
-                connection.execute("delete from message")
+            first = Path(f"{self.queue.path}.used")
+            if not first.exists():
+                first.touch()
+                with self.queue.open() as connection:
+                    connection.execute("delete from message")
             super().run(threads)
 
 
@@ -66,9 +73,14 @@ class TwoMayTakeIt(ReferenceTestbed):
 
 @breaks("RETRY-03", "an attempt was delivered [2-9] times")
 class NeverAcknowledges(ReferenceTestbed):
-    class queue_class(Queue):
-        def done(self, id: str) -> None:
-            """Its lease runs out, and it comes back."""
+    """What is a second attempt: its lease runs out, and it comes back."""
+
+    class consumer_class(Consumer):
+        def handle(self, id: str, payload: str) -> None:
+            if field(payload, "attempt") == 2:
+                self.queue.entries[ENTRY](payload)
+            else:
+                super().handle(id, payload)
 
 
 @breaks("RETRY-05", "an attempt was delivered [2-9] times")
@@ -77,8 +89,10 @@ class RetriesNatively(ReferenceTestbed):
 
     class queue_class(Queue):
         def fail(self, id: str, error: str) -> None:
+            super().fail(id, error)
             with self.open() as connection:
-                connection.execute("update message set due = ? where id = ?", (time.time() + 5.0, id))
+                ((payload,),) = connection.execute("select payload from message where id = ?", (id,))
+            self.put(payload, delay=5.0)
 
 
 @breaks("CRASH-01", "it did not run again")
@@ -147,7 +161,8 @@ class AcksWhatShouldStay(ReferenceTestbed):
     class consumer_class(Consumer):
         def handle(self, id: str, payload: str) -> None:
             super().handle(id, payload)
-            self.queue.done(id)
+            with self.queue.open() as connection:
+                connection.execute("delete from message where id = ? and failed is null", (id,))
 
 
 @breaks("BROKER-01", "5 of 5 payloads never started")
