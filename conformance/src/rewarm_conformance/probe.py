@@ -29,6 +29,9 @@ ATTEMPTS = 3
 LEASE = 1.0
 """Seconds for which a dead load blocks its entry."""
 
+BOOTED = 0.5
+"""Seconds after which a worker that runs its first payload has told its master, if it has one, that it is there."""
+
 REFUSED = "x_refused"
 """Field of a payload whose first delivery raises NotAcknowledged."""
 
@@ -95,6 +98,7 @@ class Probe:
     def dies(self, token: str) -> None:
         """Takes its worker with it, each time."""
         with Run(self, token):
+            time.sleep(BOOTED)  # Dramatiq's master waits for ever for one killed while it says that it has booted
             os.kill(os.getpid(), signal.SIGKILL)
 
     def unwritten(self, token: str) -> str:
