@@ -40,9 +40,9 @@ class EarlyConsumer(Consumer):
 
 @breaks("DELIVER-02", "5 of 5 payloads never started")
 class EmptiesAtStart(ReferenceTestbed):
-    class consumer_class(Consumer):
-        """The first worker of a queue: the next one starts where it has ended."""
+    """The first worker of a queue does; the next one takes over what there is."""
 
+    class consumer_class(Consumer):
         def run(self, threads: int) -> None:
             first = Path(f"{self.queue.path}.used")
             if not first.exists():
@@ -73,7 +73,7 @@ class TwoMayTakeIt(ReferenceTestbed):
 
 @breaks("RETRY-03", "an attempt was delivered [2-9] times")
 class NeverAcknowledges(ReferenceTestbed):
-    """What is a second attempt: its lease runs out, and it comes back."""
+    """Second attempts only: their lease runs out, and they come back."""
 
     class consumer_class(Consumer):
         def handle(self, id: str, payload: str) -> None:

@@ -22,8 +22,8 @@ class RecoveringWorker(Worker):
     Who cleans up holds a lock, and leaves it behind for up to 15 minutes if it is killed just then: nothing would come
     back meanwhile. This one gives every lock that it finds `grace` seconds at most.
 
-    RQ's worker, asked to stop, may start its scheduler once more when the last job has ended, and waits for ever for it
-    to end: the new process ignores SIGTERM within a second of the first. This one starts nothing more.
+    RQ's worker, asked to stop, may start its scheduler once more when the last job has ended, and then wait for ever
+    for it to end: the new process ignores SIGTERM within a second of the first. This one starts nothing more.
 
     RQ's worker ends when Redis goes away at any other moment than while it waits for a job. This one tries each
     command again for about a minute.
