@@ -150,7 +150,7 @@ class StopBurnsAnAttempt(ReferenceTestbed):
             self.held.pop(id)
 
         def burn(self) -> None:
-            for id, payload in self.held.items():
+            for id, payload in list(self.held.items()):  # its threads go on meanwhile
                 self.queue.put(changed(payload, attempt=field(payload, "attempt", 1) + 1))
                 self.queue.done(id)
             os._exit(0)
