@@ -44,11 +44,10 @@ def test_the_mutant_fails_its_own_check(mutant: str, results: dict[str, Future[R
     assert re.search(MUTANTS[mutant].seen, result["seen"]), result["seen"]
 
 
-def test_the_kill_matrix_is_whole() -> None:
-    assert set(MATRIX) == set(RULES)
-    for id, killed in MATRIX.items():
-        assert id in killed
-        assert len(killed) <= 3, f"{id}'s mutant is too coarse: {killed}"
+def test_each_mutant_is_red_on_its_own_check_alone() -> None:
+    expected = {id: [id] for id in RULES}
+    expected["SMOKE-01"].insert(0, "DELIVER-01")  # the run's second process says so too, in its first check
+    assert expected == MATRIX
 
 
 @pytest.mark.skipif("REWARM_KILL_MATRIX" not in os.environ, reason="takes forty minutes: set REWARM_KILL_MATRIX")

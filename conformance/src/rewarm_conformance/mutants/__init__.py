@@ -38,6 +38,6 @@ def breaks(id: str, seen: str) -> Callable[[T], T]:
 
 def mutants() -> dict[str, Mutant]:
     """All of them, by rule."""
-    for name in ("adapters", "queues", "cores", "noisy"):
+    for name in ("adapters", "queues", "cores", "eager", "noisy"):
         importlib.import_module(f"{__name__}.{name}")
     return MUTANTS

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import socket
-import threading
-from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 from rewarm import Adapter, ArgumentError, Rewarm, events, freshness, worker
 from rewarm.app import Rewarm as App
 from rewarm.codec import Codec
-from rewarm.eager import Eager
-from rewarm.effects import Load
+from rewarm.effects import Wait
 from rewarm.entry import Entry
 from rewarm.job import BoundJob
 from rewarm.receipt import Receipt
 from rewarm.retry import Retry
 from rewarm.sending import Sender
-from rewarm.signature import Signature
-from rewarm.steps import Put, Unlink, seal_of
-from rewarm.stores.base import Started, Verdict
+from rewarm.steps import Look, Put, Seen, Unlink, seal_of
+from rewarm.stores.base import Recall, Started, Verdict
 from rewarm.target import Target
-from rewarm.task import Task
 from rewarm.worker import Delivery, Ended, Outcome
 
+from ..probe import ATTEMPTS, running
 from ..reference import ReferenceTestbed
 from ..testbed import Setting
 from . import breaks
@@ -80,6 +73,23 @@ class OneKeyOnly(BrokenCore):
         return lambda payload, app, keys: original(payload, app, keys[:1])
 
 
+@breaks("RETRY-01", r"attempts \[1, 2, 3, 3\]$")
+class TriesTheLastTwice(BrokenCore):
+    owner, attribute = BoundJob, "call"
+
+    def instead(self, original: Callable[..., Any]) -> Any:
+        def call(job: BoundJob[..., Any], values: Any) -> Any:
+            try:
+                return original(job, values)
+            except Exception:
+                task = running.get()
+                if task is None or task.attempt < ATTEMPTS:
+                    raise
+                return original(job, values)
+
+        return call
+
+
 @breaks("RETRY-04", "reported dead 2 times")
 class TellsTwice(BrokenCore):
     owner, attribute = App, "emit"
@@ -105,78 +115,6 @@ class RetriesEverything(BrokenCore):
         return delay
 
 
-@breaks("EAGER-01", "never started")
-class EagerElsewhere(BrokenCore):
-    owner, attribute = Eager, "run"
-
-    def instead(self, original: Callable[..., Any]) -> Any:
-        def run(eager: Eager, task: Task) -> None:
-            if task.job == "ok":
-                threading.Timer(0.5, original, (eager, task)).start()
-            else:
-                original(eager, task)
-
-        return run
-
-
-@breaks("EAGER-02", "the argument")
-class EagerWithLists(BrokenCore):
-    owner, attribute = Eager, "run"
-
-    def instead(self, original: Callable[..., Any]) -> Any:
-        decode = Signature.decode
-
-        def flat(signature: Signature, data: Any) -> tuple[Any, ...]:
-            return tuple(list(value) if isinstance(value, tuple) else value for value in decode(signature, data))
-
-        def run(eager: Eager, task: Task) -> None:
-            Signature.decode = flat  # type: ignore[assignment, method-assign]
-            original(eager, task)
-            Signature.decode = decode  # type: ignore[method-assign]
-
-        return run
-
-
-@breaks("EAGER-03", r"attempts \[1, 2\]$")
-class ParksRetries(BrokenCore):
-    owner, attribute = Eager, "_enter"
-
-    def instead(self, original: Callable[..., Any]) -> Any:
-        def enter(eager: Eager, task: Task) -> deque[str] | None:
-            return original(eager, task) if task.attempt < 3 else None
-
-        return enter
-
-
-@breaks("EAGER-04", "TaskDead with eager_raises=True: False")
-class EagerIsSilent(BrokenCore):
-    owner, attribute = Eager, "_leave"
-
-    def instead(self, original: Callable[..., Any]) -> Any:
-        return lambda eager, task, ended: None
-
-
-@breaks("EAGER-05", "it connected to")
-class EagerConnects(BrokenCore):
-    owner, attribute = Eager, "run"
-
-    def instead(self, original: Callable[..., Any]) -> Any:
-        def run(eager: Eager, task: Task) -> None:
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", 1), timeout=0.1)
-            original(eager, task)
-
-        return run
-
-
-@breaks("EAGER-06", "RecursionError|[0-9]{3,} levels")
-class NestsWithoutEnd(BrokenCore):
-    owner, attribute = importlib.import_module("rewarm.eager"), "NESTED"
-
-    def instead(self, original: Any) -> Any:
-        return 10**9
-
-
 @breaks("IDEMP-01", "started more often, up to 3 times")
 class LoadsForEachDelivery(BrokenCore):
     owner, attribute = Delivery, "_refresh"
@@ -184,7 +122,8 @@ class LoadsForEachDelivery(BrokenCore):
     def instead(self, original: Callable[..., Any]) -> Any:
         def refresh(delivery: Delivery) -> Any:
             ended: Ended = yield from original(delivery)
-            if ended.outcome == Outcome.SKIPPED:
+            (record,) = yield [Recall(delivery.record)]
+            if ended.outcome == Outcome.SKIPPED and record is not None and record.status == "done":
                 delivery.admits([Started(Verdict.GO)])
                 yield from freshness.reload(delivery.host.target(delivery.task))
             return ended
@@ -205,17 +144,17 @@ class NeverJoins(BrokenCore):
 
 
 @breaks("IDEMP-03", "the value: 1")
-class StoresWithoutLooking(BrokenCore):
+class OverwritesWhatIsFresh(BrokenCore):
     owner, attribute = freshness, "load"
 
     def instead(self, original: Callable[..., Any]) -> Any:
-        def load(target: Target, grant: Any, stamps: Any, rider: Any = freshness.NOBODY) -> Any:
-            if target.job.name != "gated":
-                return (yield from original(target, grant, stamps, rider))
-            got = yield Load(target, grant.born, grant.n)
-            packed = target.pack(got.value)
-            put = Put(target.key, seal_of(target.stamps, stamps) or b"", *packed)
-            yield [put, *rider.last()]
+        def load(target: Target, grant: Any, stamps: Any, *rest: Any) -> Any:
+            got = yield from original(target, grant, stamps, *rest)
+            ((seen, now),) = yield [Look(target.key, target.stamps)]
+            found = freshness.judge(target, seen, now)
+            if got.stored in ("ok", "raised") or found is None or found.state != freshness.HIT:
+                return got
+            yield [Put(target.key, seal_of(target.stamps, stamps) or b"", *target.pack(got.value))]
             return got._replace(stored="ok")
 
         return load
@@ -301,12 +240,19 @@ class NeverPoison(BrokenCore):
 
 
 @breaks("CRASH-04", "it waited")
-class LocksForEver(BrokenCore):
-    owner, attribute = Target, "lease"
+class LocksReadersOut(BrokenCore):
+    """Five seconds behind a load, however dead it is."""
 
-    def instead(self, original: Any) -> Any:
-        Target.patience = property(lambda target: 4_000)  # type: ignore[method-assign, assignment]
-        return property(lambda target: 600_000)
+    owner, attribute = freshness, "elect"
+
+    def instead(self, original: Callable[..., Any]) -> Any:
+        def elect(target: Target, seen: Seen | None) -> Any:
+            waited = 0 if seen is not None and seen.r else 5_000
+            while waited < 5_000:
+                waited += yield Wait(0, 5_000 - waited)
+            return (yield from original(target, seen))
+
+        return elect
 
 
 @breaks("CRASH-05", "the state: MISS")
