@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from rewarm import Capability
 from rewarm.adapter import ENTRY
-from rewarm_conformance.mutants.adapters import ForgetsTheTime
+from rewarm_conformance.mutants.adapters import TakesASecondForNone
 from rewarm_conformance.reference import Consumer, ReferenceAdapter, ReferenceTestbed
 from rewarm_conformance import Missing, Service, Testbed
 
@@ -30,13 +30,13 @@ class Undeclared(ReferenceTestbed):
     class adapter_class(ReferenceAdapter):
         capabilities = ReferenceAdapter.capabilities - {Capability.PRIORITY}
 
-class Unsupported(ForgetsTheTime):
-    class adapter_class(ForgetsTheTime.adapter_class):
+class Unsupported(TakesASecondForNone):
+    class adapter_class(TakesASecondForNone.adapter_class):
         capabilities = ReferenceAdapter.capabilities - {Capability.PRIORITY}
         def enqueue(self, payload, *, route, delay):
             return self.queue.put(payload, route.queue, 1, delay)
 
-class Known(ForgetsTheTime):
+class Known(TakesASecondForNone):
     known_failures = {"DELIVER-06": "https://example.org/issues/1"}
 
 class Stale(ReferenceTestbed):
@@ -76,7 +76,7 @@ class NoProgram(ReferenceTestbed):
     def worker(self, namespace, queue=None):
         return ["no-such-worker", namespace]
 
-class KnownByInstance(ForgetsTheTime):
+class KnownByInstance(TakesASecondForNone):
     def __init__(self, setting):
         super().__init__(setting)
         self.known_failures = {"DELIVER-06": "https://example.org/issues/3"}
@@ -229,13 +229,18 @@ def test_a_broker_of_the_authors_own_may_be_required(suite, monkeypatch: pytest.
 
 
 def test_a_failure_prints_all_that_helps(suite) -> None:  # type: ignore[no-untyped-def]
-    pattern = ["--rewarm-testbed", "rewarm_conformance.mutants.adapters:ForgetsTheTime", "--rewarm-check", "DELIVER-06"]
+    pattern = [
+        "--rewarm-testbed",
+        "rewarm_conformance.mutants.adapters:TakesASecondForNone",
+        "--rewarm-check",
+        "DELIVER-06",
+    ]
     ended, output, report = suite("Known", *pattern)
     assert ended == 1
     for part in (
         "DELIVER-06 A delayed payload is not early.", "adapter    rewarm-conformance 0.1.0", "expected   a payload",
         "seen       a payload delayed by 1 s started", "history           t", "usual      `delay` is not passed on",
-        "again      pytest --pyargs rewarm_conformance --rewarm-testbed rewarm_conformance.mutants.adapters:Forgets",
+        "again      pytest --pyargs rewarm_conformance --rewarm-testbed rewarm_conformance.mutants.adapters:Takes",
     ):  # fmt: skip
         assert part in output
     assert report["profiles"]["core"]["result"] == "failed"
