@@ -229,18 +229,13 @@ def test_a_broker_of_the_authors_own_may_be_required(suite, monkeypatch: pytest.
 
 
 def test_a_failure_prints_all_that_helps(suite) -> None:  # type: ignore[no-untyped-def]
-    pattern = [
-        "--rewarm-testbed",
-        "rewarm_conformance.mutants.adapters:TakesASecondForNone",
-        "--rewarm-check",
-        "DELIVER-06",
-    ]
-    ended, output, report = suite("Known", *pattern)
+    mutant = "rewarm_conformance.mutants.adapters:TakesASecondForNone"
+    ended, output, report = suite("Known", "--rewarm-testbed", mutant, "--rewarm-check", "DELIVER-06")
     assert ended == 1
     for part in (
         "DELIVER-06 A delayed payload is not early.", "adapter    rewarm-conformance 0.1.0", "expected   a payload",
         "seen       a payload delayed by 1 s started", "history           t", "usual      `delay` is not passed on",
-        "again      pytest --pyargs rewarm_conformance --rewarm-testbed rewarm_conformance.mutants.adapters:Takes",
+        f"again      pytest --pyargs rewarm_conformance --rewarm-testbed {mutant} --rewarm-check DELIVER-06",
     ):  # fmt: skip
         assert part in output
     assert report["profiles"]["core"]["result"] == "failed"

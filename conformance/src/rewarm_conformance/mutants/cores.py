@@ -247,8 +247,8 @@ class LocksReadersOut(BrokenCore):
 
     def instead(self, original: Callable[..., Any]) -> Any:
         def elect(target: Target, seen: Seen | None) -> Any:
-            waited = 0 if seen is not None and seen.r else 5_000
-            while waited < 5_000:
+            waited = 0
+            while seen is not None and seen.r and waited < 5_000:
                 waited += yield Wait(0, 5_000 - waited)
             return (yield from original(target, seen))
 

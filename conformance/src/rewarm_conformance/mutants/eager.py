@@ -7,7 +7,6 @@ import importlib
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -58,10 +57,9 @@ class EagerSleeps(BrokenCore):
     owner, attribute = Eager, "_enter"
 
     def instead(self, original: Callable[..., Any]) -> Any:
-        def enter(eager: Eager, task: Task) -> deque[str] | None:
+        def enter(eager: Eager, task: Task) -> Any:
             time.sleep(min(6.0, max(0.0, (task.due or 0.0) - time.time())))
-            waiting: deque[str] | None = original(eager, task)
-            return waiting
+            return original(eager, task)
 
         return enter
 
